@@ -1,0 +1,241 @@
+"""What a flow is: sources, how they are recovered, outputs. Typed and validated; every message names the key.
+
+The words are MediaConnect's. A flow is stored and passed about as JSON; `parse_flow` is the only way in, so nothing
+further inside checks again. A secret is only ever a *name* here; its value lives beside the store in a file of its own.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Literal
+
+import msgspec
+import msgspec.inspect
+from msgspec import Meta, field
+
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+LatencyMs = Annotated[int, Meta(ge=10, le=15_000)]
+Ttl = Annotated[int, Meta(ge=1, le=255)]
+Cidrs = list[str]
+
+_MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
+
+
+class FlowError(ValueError):
+    """A flow that cannot be. The message names the key and what would be right."""
+
+
+def loopback() -> Cidrs:
+    """Who may reach a listening end unless it says otherwise: this machine alone."""
+    return ["127.0.0.0/8", "::1/128"]
+
+
+class End(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="protocol"):
+    """One end of a flow, source or output. What its fields mean is said at the first class that has them."""
+
+    name: Name
+
+    def __post_init__(self) -> None:
+        for key in ("address", "bind_address"):
+            _check_address(key, getattr(self, key, ""))
+        for block in getattr(self, "allow", ()):
+            _check_block(block)
+        if not getattr(self, "host", "-").strip():
+            raise ValueError("host: missing; write a host name or an address")
+        if hasattr(self, "secret"):
+            _check_encryption(self.secret, getattr(self, "clear", False))
+
+
+class Camera(End, kw_only=True, tag="camera"):
+    """A camera of this machine, encoded on it. `camera` says which: `pattern` or `clip:FILE`."""
+
+    camera: str = "pattern"
+    width: Annotated[int, Meta(ge=160, le=3840, multiple_of=2)] = 1280
+    height: Annotated[int, Meta(ge=90, le=2160, multiple_of=2)] = 720
+    fps: Annotated[int, Meta(ge=5, le=60)] = 30
+    video_bps: Annotated[int, Meta(ge=200_000, le=50_000_000)] = 4_000_000
+    audio_bps: Annotated[int, Meta(ge=32_000, le=320_000)] = 128_000
+    gop_ms: Annotated[int, Meta(ge=250, le=10_000)] = 1000
+    preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "superfast"
+
+    @property
+    def mux_bps(self) -> int:
+        """Rate of the constant-rate transport stream: video + 8 %, audio + 30 % (TS and PES headers), 100 kb/s of tables and PCR."""
+        return (self.video_bps * 108 + self.audio_bps * 130) // 100 + 100_000
+
+
+class Srt(End, kw_only=True):
+    port: Port
+    latency_ms: LatencyMs = 120
+    stream_id: Annotated[str, Meta(max_length=512)] = ""
+    secret: str = ""  # name of the secret that holds the passphrase
+    clear: bool = False  # unencrypted on purpose; either this or a secret
+    key_bits: Literal[128, 192, 256] = 256
+
+
+class SrtListener(Srt, kw_only=True):
+    address: str = "127.0.0.1"  # the local address that listens
+    allow: Cidrs = field(default_factory=loopback)  # who may connect; everybody else is refused before the handshake ends
+
+
+class SrtCaller(Srt, kw_only=True):
+    host: str
+    bind_address: str = ""  # local address, so that a path keeps to its network
+    bind_device: str = ""  # local interface, the same
+
+
+class SrtListenerSource(SrtListener, kw_only=True, tag="srt-listener"):
+    pass
+
+
+class SrtCallerSource(SrtCaller, kw_only=True, tag="srt-caller"):
+    pass
+
+
+class Datagram(End, kw_only=True):
+    port: Port
+    address: str = "127.0.0.1"  # the local address, or a multicast group to join
+    interface: str = ""  # local address of the interface that joins the group
+    allow: Cidrs = field(default_factory=loopback)
+
+
+class RtpSource(Datagram, kw_only=True, tag="rtp"):
+    """MPEG-TS in RTP, RFC 2250 section 2."""
+
+
+class UdpSource(Datagram, kw_only=True, tag="udp"):
+    """MPEG-TS in bare UDP datagrams."""
+
+
+class SrtListenerOutput(SrtListener, kw_only=True, tag="srt-listener"):
+    enabled: bool = True
+
+
+class SrtCallerOutput(SrtCaller, kw_only=True, tag="srt-caller"):
+    enabled: bool = True
+
+
+class DatagramOutput(End, kw_only=True):
+    host: str
+    port: Port
+    bind_address: str = ""
+    bind_device: str = ""
+    ttl: Ttl = 16
+    enabled: bool = True
+
+
+class RtpOutput(DatagramOutput, kw_only=True, tag="rtp"):
+    pass
+
+
+class UdpOutput(DatagramOutput, kw_only=True, tag="udp"):
+    pass
+
+
+Source = Camera | SrtListenerSource | SrtCallerSource | RtpSource | UdpSource
+Output = SrtListenerOutput | SrtCallerOutput | RtpOutput | UdpOutput
+
+
+class Flow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """One or two sources, recovered into one stream, given to any number of outputs.
+
+    `recover` matters with two sources: `merge` takes them as two copies of one stream (hitless), `failover` as two
+    streams of which one plays at a time. `window_ms` is how long the merge waits for the slower copy.
+    """
+
+    name: Name
+    sources: Annotated[list[Source], Meta(min_length=1, max_length=2)]
+    recover: Literal["merge", "failover"] = "merge"
+    window_ms: Annotated[int, Meta(ge=100, le=15_000)] = 200
+    failover_ms: Annotated[int, Meta(ge=100, le=15_000)] = 500
+    pacing: Literal["arrival", "pcr"] = "arrival"  # how a received stream leaves: as it came, or smoothed by its PCR
+    outputs: Annotated[list[Output], Meta(max_length=50)] = []
+
+    def __post_init__(self) -> None:
+        for key, ends in (("sources", self.sources), ("outputs", self.outputs)):
+            names = [end.name for end in ends]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice:
+                raise ValueError(f"{key}: `{twice}` is there twice; each needs a name of its own")
+        if len(self.sources) == 2 and any(isinstance(source, Camera) for source in self.sources):
+            raise ValueError("sources: a camera is a flow's only source; give the second camera a flow of its own")
+
+    @property
+    def camera(self) -> Camera | None:
+        """The camera, where this flow has one."""
+        first = self.sources[0]
+        return first if isinstance(first, Camera) else None
+
+    @property
+    def secrets(self) -> set[str]:
+        """Names of the secrets that this flow needs."""
+        return {end.secret for end in (*self.sources, *self.outputs) if isinstance(end, Srt) and end.secret}
+
+
+def parse_flow(data: object) -> Flow:
+    """A flow from JSON (`bytes` or `str`) or from plain objects; raises `FlowError` with the key and the allowed values."""
+    try:
+        if isinstance(data, bytes | str):
+            return msgspec.json.decode(data, type=Flow)
+        return msgspec.convert(data, type=Flow)
+    except msgspec.ValidationError as error:
+        raise FlowError(_in_words(str(error))) from None
+    except msgspec.DecodeError as error:
+        raise FlowError(f"not JSON: {error}") from None
+
+
+def dump_flow(flow: Flow) -> bytes:
+    """The flow as JSON, defaults written out, so that a later version's other defaults change no stored flow."""
+    return msgspec.json.encode(flow)
+
+
+def _in_words(message: str) -> str:
+    found = _MESSAGE.match(message)
+    assert found  # noqa: S101 - the pattern matches any text
+    what, key = found["what"], found["key"]
+    if key and key.endswith("protocol"):
+        ends = Source if key.startswith("sources") else Output
+        what += "; allowed are " + ", ".join(sorted(end.__struct_config__.tag for end in ends.__args__))
+    elif what.startswith("Invalid enum value") and key:
+        what += "; allowed are " + ", ".join(_choices(key))
+    elif "matching regex" in what and key and key.endswith("name"):
+        what = "a name is 1 to 63 of a-z, 0-9 and -, and starts with a letter or a digit"
+    return f"{key}: {what}" if key else what
+
+
+def _fields(struct: type) -> tuple[msgspec.inspect.Field, ...]:
+    info = msgspec.inspect.type_info(struct)
+    return info.fields if isinstance(info, msgspec.inspect.StructType) else ()
+
+
+def _choices(key: str) -> list[str]:
+    leaf = key.rsplit(".", 1)[-1]
+    for struct in (Flow, Camera, Srt):
+        kind = next((f.type for f in _fields(struct) if f.name == leaf), None)
+        if isinstance(kind, msgspec.inspect.LiteralType):
+            return sorted(map(str, kind.values))
+    return []
+
+
+def _check_address(key: str, address: str) -> None:
+    if address:
+        try:
+            ipaddress.ip_address(address)
+        except ValueError:
+            raise ValueError(f"{key}: `{address}` is no IP address; write one like 192.0.2.7") from None
+
+
+def _check_block(block: str) -> None:
+    try:
+        ipaddress.ip_network(block)
+    except ValueError:
+        raise ValueError(f"allow: `{block}` is no CIDR block; write one like 192.0.2.0/24 or 203.0.113.7/32") from None
+
+
+def _check_encryption(secret: str, clear: bool) -> None:
+    if not secret and not clear:
+        raise ValueError("secret: name the secret that holds the passphrase, or set `clear: true` to run unencrypted on purpose")
+    if secret and clear:
+        raise ValueError("clear: set either a secret or `clear: true`, not both")

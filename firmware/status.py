@@ -1,0 +1,98 @@
+"""What is going on: the small snapshots that workers replace twice a second and everybody else reads.
+
+*Repaired* packets never reached the picture; *lost* ones did. Counters start at 0 with the worker.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Literal, TypeVar
+
+import msgspec
+
+STALE_S = 3.0
+
+
+class EndStatus(msgspec.Struct, kw_only=True):
+    """One source or output. Packets are datagrams of up to 7 transport packets."""
+
+    name: str
+    protocol: str
+    state: Literal["connected", "connecting", "waiting", "off", "failed"]
+    message: str = ""  # why, in words, where `state` alone does not say
+    peer: str = ""  # address and port of the far end
+    packets: int = 0
+    bytes: int = 0
+    rate_bps: float = 0.0
+    repaired: int = 0  # by retransmission on this path
+    lost: int = 0  # on this path, for good
+    dropped: int = 0  # by us: queue full, not allowed, not MPEG-TS
+    refused: int = 0  # connections or datagrams that were not let in
+    rtt_ms: float | None = None
+    latency_ms: int | None = None  # as negotiated
+    buffer_ms: float | None = None
+    receivers: int | None = None  # of a listener output
+
+
+class MergeStatus(msgspec.Struct, kw_only=True):
+    """Two copies into one. `saved_by` counts, by source, the packets that only it brought."""
+
+    state: Literal["merged", "one leg", "failover", "waiting"]
+    message: str = ""
+    skew_ms: float | None = None
+    window_ms: int = 0
+    released: int = 0
+    lost: int = 0  # brought by no leg
+    saved_by: dict[str, int] = {}
+
+
+class FlowStatus(msgspec.Struct, kw_only=True):
+    name: str
+    state: Literal["STANDBY", "STARTING", "ACTIVE", "UPDATING", "STOPPING", "ERROR"]
+    pid: int = 0
+    started_at: float = 0.0  # Unix time
+    at: float = 0.0  # Unix time of this snapshot
+    message: str = ""
+    picture: Literal["live", "slate", "none"] | None = None  # of a flow with a camera
+    rate_bps: float = 0.0
+    sources: list[EndStatus] = []
+    outputs: list[EndStatus] = []
+    merge: MergeStatus | None = None
+    counters: dict[str, int] = {}
+
+    @property
+    def stale(self) -> bool:
+        """True when the worker stopped writing: it is gone or hangs."""
+        return time.time() - self.at > STALE_S
+
+
+class CaptureStatus(msgspec.Struct, kw_only=True):
+    pid: int
+    at: float
+    camera: str
+    encoder: str  # which one really runs
+    frames: int = 0
+    keyframes: int = 0
+    dropped: int = 0
+    bitrate_bps: int = 0
+    encode_ms: float = 0.0  # median of the last seconds
+
+
+T = TypeVar("T", bound=msgspec.Struct)
+
+
+def write_snapshot(path: Path, status: msgspec.Struct) -> None:
+    """Replace the snapshot; a reader sees the old one or the new one, never half of either."""
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(status))
+    os.replace(fresh, path)
+
+
+def read_snapshot(path: Path, kind: type[T]) -> T | None:
+    """The snapshot, or None where there is none that can be read."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except (OSError, msgspec.DecodeError):
+        return None
