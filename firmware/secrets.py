@@ -1,0 +1,101 @@
+"""Named secrets, one file each, for their owner alone. The store and the flows know only the names."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from pathlib import Path
+from secrets import token_bytes
+
+PASSPHRASE_BYTES = range(10, 80)  # what SRT takes
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,126}")
+
+
+class SecretError(ValueError):
+    """A secret that is missing or cannot be one. The message never holds its value."""
+
+
+def generate() -> str:
+    """A passphrase of 160 bits in 32 letters and digits: libsrt stretches keys so little that a human one can be guessed."""
+    return base64.b32encode(token_bytes(20)).decode().lower()
+
+
+def check_secret_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise SecretError("the name of a secret is 1 to 127 of a-z, 0-9, `-`, `_` and `.`, and starts with a letter or a digit")
+    return name
+
+
+def check_passphrase(value: str) -> str:
+    length = len(value.encode(errors="replace"))
+    if length not in PASSPHRASE_BYTES:
+        raise SecretError(f"it has {length} bytes, and SRT takes {PASSPHRASE_BYTES[0]} to {PASSPHRASE_BYTES[-1]}")
+    if not value.isprintable():
+        raise SecretError("it holds a character that cannot be printed; take it out")
+    return value
+
+
+class Secrets:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def path(self, name: str) -> Path:
+        return self.folder / check_secret_name(name)
+
+    def get(self, name: str) -> str:
+        path = self.path(name)
+        try:
+            with path.open("rb") as file:
+                mode = os.fstat(file.fileno()).st_mode
+                value = file.read(4096)
+        except FileNotFoundError:
+            raise SecretError(f"the secret `{name}` is missing; set it with: pressbox secret set {name}") from None
+        except OSError as error:
+            raise SecretError(f"the secret `{name}` cannot be read from {path}: {error.strerror}") from None
+        if mode & 0o077:
+            raise SecretError(f"the secret `{name}` can be read by others; change it, then: chmod 600 {path}")
+        try:
+            return check_passphrase(value.decode())
+        except ValueError as error:
+            why = str(error) if isinstance(error, SecretError) else "it is not text"
+            raise SecretError(f"the secret `{name}` cannot be used: {why}; set it with: pressbox secret set {name}") from None
+
+    def set(self, name: str, value: str) -> None:
+        """Keep the secret; whoever reads meanwhile gets the old value or the new one."""
+        path = self.path(name)
+        check_passphrase(value)
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        fresh = self.folder / f".{name}.{os.getpid()}.{token_bytes(4).hex()}"
+        try:
+            write_private(fresh, value.encode())
+            os.replace(fresh, path)
+        except OSError as error:
+            fresh.unlink(missing_ok=True)
+            raise SecretError(f"the secret `{name}` cannot be written to {path}: {error.strerror}") from None
+        sync_folder(self.folder)
+
+    def delete(self, name: str) -> None:
+        self.path(name).unlink(missing_ok=True)
+
+    def names(self) -> list[str]:
+        if not self.folder.is_dir():
+            return []
+        return sorted(entry.name for entry in self.folder.iterdir() if _NAME.fullmatch(entry.name))
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """A new file that its owner alone can read, on the disk when this returns."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in this folder outlive a power cut."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
