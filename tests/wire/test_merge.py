@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from firmware.wire.merge import MAX_AHEAD, Merge
 from firmware.wire.ts import NULL_PACKET, pcr_of, write_pcr
 
-from .streams import MS, S, Network, gap_ns, run, stream, union
+from .streams import MS, Network, S, gap_ns, run, stream, union
 
 GAP = gap_ns()
 

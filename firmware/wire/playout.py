@@ -1,0 +1,242 @@
+"""The constant-rate clock of a camera flow: it never stops, whatever the camera does.
+
+    lists of the capture worker --push-->  queue  --one slot of 7 packets every 1316 * 8 / rate-->  datagrams
+    slate, while there are none --------->
+
+The capture worker delivers transport packets without stuffing, a frame at a time. Here they are laid on a line of
+packet positions at `rate_bps`: position p leaves `p * 1504 / rate` seconds after the start and every PCR says just
+that, so PCR is exact by construction, and the wire is smooth. Null packets fill what the queue leaves empty. When the
+camera falls silent the slate plays on the same PIDs; continuity counters are renumbered, so that they run on through
+every change of feed.
+
+All clocks are one: PTS is 90 kHz of the monotonic clock at capture, PCR is the same clock `HEADROOM_NS` ago. So a
+restarted capture worker, the slate and a restarted flow worker all fall into place on the same time line.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from firmware.wire import ts
+
+SLOT_PACKETS = 7
+HEADROOM_NS = 300_000_000  # PTS ahead of PCR: time to encode, to send the largest picture at the constant rate, and for the slate
+SLATE_DELAY_NS = 150_000_000  # the slate is stamped this much in the past, so that a returning camera is never older than it
+SILENCE_NS = 400_000_000  # without a list from the camera before the slate plays
+PCR_PERIOD_NS = 30_000_000  # 40 ms is the limit of TR 101 290, 2.3a
+CATCH_UP_NS = 500_000_000  # a loop that comes later than this skips positions instead of sending them in a burst
+QUEUE_NS = 2_000_000_000  # of packets waiting; beyond it the camera's rate is not what it said
+
+
+@dataclass(slots=True)
+class SlateUnit:
+    at_ns: int  # from the start of the loop
+    packets: bytes
+    stamps: list[tuple[int, int]]  # (where, 90 kHz from the start of the loop) of every PTS and DTS
+
+
+class Slate:
+    """A loop of transport packets: one unit a frame."""
+
+    def __init__(self, stream: bytes, video_pid: int = 0x100) -> None:
+        """`stream` is a whole loop of MPEG-TS without stuffing; ValueError when it has fewer than two pictures."""
+        starts: list[tuple[int, int]] = []  # (offset, DTS) of each picture
+        for at in range(0, len(stream) - len(stream) % ts.PACKET, ts.PACKET):
+            if ts.pid_of(stream, at) == video_pid:
+                stamps = ts.timestamps_at(stream, at)
+                if stamps:
+                    starts.append((at, ts.read_timestamp(stream, stamps[-1])))
+        if len(starts) < 2:
+            raise ValueError("the slate has no moving picture")
+        first, last = starts[0][1], starts[-1][1]
+        self.duration_90k = round((last - first) * len(starts) / (len(starts) - 1))
+        self.units: list[SlateUnit] = []
+        cuts = [0, *(at for at, _ in starts[1:]), len(stream)]
+        for (_, dts), begin, end in zip(starts, cuts, cuts[1:], strict=False):
+            packets = stream[begin:end]
+            places = [place for at in range(0, len(packets), ts.PACKET) for place in ts.timestamps_at(packets, at)]
+            stamps_90k = [(place, ts.read_timestamp(packets, place) - first) for place in places]
+            self.units.append(SlateUnit((dts - first) * 100_000 // 9, packets, stamps_90k))
+
+    def stamped(self, unit: SlateUnit, base_90k: int) -> bytes:
+        packets = bytearray(unit.packets)
+        for place, ticks in unit.stamps:
+            ts.write_timestamp(packets, place, base_90k + ticks)
+        return bytes(packets)
+
+
+class Playout:
+    """`push` the lists of the capture worker, `pop` datagrams of exactly seven packets when they are due. Times are monotonic ns."""
+
+    def __init__(self, rate_bps: int, slate: Slate | None = None, video_pid: int = 0x100) -> None:
+        self.rate_bps = rate_bps
+        self.slate = slate
+        self.picture: Literal["live", "slate", "none"] = "none"
+        self.overruns = self.slates = self.skipped_slots = 0
+        self._video_pid = video_pid
+        self._start_ns: int | None = None
+        self._slot = 0
+        self._pcr_due = 0  # packet position from which the next PCR is owed
+        self._pcr_step = max(1, PCR_PERIOD_NS * rate_bps // (ts.PACKET * 8 * 1_000_000_000) - SLOT_PACKETS)
+        self._jumped = False
+        self._queue: deque[bytes] = deque()  # whole packets, cut as they came
+        self._queued = 0  # bytes in the queue
+        self._head = 0  # bytes of the queue's first entry that are gone
+        self._counter_shift: dict[int, int] = {}  # by PID, since the last change of feed
+        self._counter: dict[int, int] = {}  # last one queued, by PID
+        self._live_ns: int | None = None
+        self._wait_for_key = True
+        self._unit = 0  # the slate's next
+        self._loop_ns = 0  # when the slate's loop began
+
+    def push(self, packets: bytes, now_ns: int) -> None:
+        """One list of the capture worker: whole packets, no stuffing."""
+        self._live_ns = now_ns
+        if self._queued > QUEUE_NS * self.rate_bps // 8_000_000_000:
+            self.overruns += 1
+            self._wait_for_key = True
+            return
+        if self._wait_for_key and not self._has_key_picture(packets):
+            return
+        if self.picture != "live" or self._wait_for_key:
+            self._counter_shift.clear()
+            self.picture = "live"
+            self._wait_for_key = False
+        if self._start_ns is None:
+            self._start_ns = now_ns
+        self._append(packets)
+
+    def restart(self) -> None:
+        """The capture worker is gone or new: its next list begins a feed of its own, at a key picture."""
+        self._wait_for_key = True
+
+    def pop(self, now_ns: int) -> list[bytes]:
+        """The datagrams of every slot that is due."""
+        self._mind_the_camera(now_ns)
+        if self._start_ns is None:
+            return []
+        behind_ns = now_ns - self._due(self._start_ns)
+        if behind_ns > CATCH_UP_NS:
+            skip = behind_ns * self.rate_bps // (ts.DATAGRAM * 8 * 1_000_000_000)
+            self.skipped_slots += skip
+            self._slot += skip
+            self._jumped = True
+            self._pcr_due = self._slot * SLOT_PACKETS
+        out = []
+        while self._due(self._start_ns) <= now_ns:
+            out.append(self._fill_slot(self._start_ns))
+            self._slot += 1
+        return out
+
+    def due_ns(self) -> int | None:
+        return None if self._start_ns is None else self._due(self._start_ns)
+
+    def begin(self, now_ns: int) -> None:
+        """Start the clock without a camera, so that the slate plays when none comes."""
+        if self._start_ns is None:
+            self._start_ns = now_ns
+
+    def _due(self, start_ns: int) -> int:
+        return start_ns + self._slot * ts.DATAGRAM * 8 * 1_000_000_000 // self.rate_bps
+
+    # the line of packet positions
+
+    def _fill_slot(self, start_ns: int) -> bytes:
+        position = self._slot * SLOT_PACKETS
+        wanted = ts.DATAGRAM
+        pcr = b""
+        if position >= self._pcr_due:
+            pcr = self._pcr_at(position, start_ns)
+            self._pcr_due = position + self._pcr_step
+            wanted -= ts.PACKET
+        if self._queued >= wanted:
+            return pcr + self._take(wanted)
+        wanted -= self._queued
+        return pcr + self._take(self._queued) + ts.NULL_PACKET * (wanted // ts.PACKET)
+
+    def _pcr_at(self, position: int, start_ns: int) -> bytes:
+        clock = (start_ns - HEADROOM_NS) * 27 // 1000 + position * ts.PACKET * 8 * ts.PCR_HZ // self.rate_bps
+        packet = ts.pcr_packet(self._video_pid, self._counter_on_the_wire(), clock, discontinuity=self._jumped)
+        self._jumped = False
+        return packet
+
+    def _counter_on_the_wire(self) -> int:
+        """The video PID's last counter that left: one less than the next that waits."""
+        head = self._head
+        for chunk in self._queue:
+            for at in range(head, len(chunk), ts.PACKET):
+                if ts.pid_of(chunk, at) == self._video_pid:
+                    return chunk[at + 3] - 1 & 15
+            head = 0
+        return self._counter.get(self._video_pid, 0)
+
+    def _take(self, size: int) -> bytes:
+        self._queued -= size
+        taken: list[bytes] = []
+        while size:
+            chunk = self._queue[0]
+            end = self._head + size
+            taken.append(chunk[self._head : end])
+            if end < len(chunk):
+                self._head = end
+                break
+            size = end - len(chunk)
+            self._queue.popleft()
+            self._head = 0
+        return b"".join(taken)
+
+    def _append(self, packets: bytes) -> None:
+        """Queue the packets: counters renumbered, their own PCR struck out (ours are exact), packets without payload left out."""
+        data = bytearray(packets)
+        dropped: list[int] = []
+        shifts, counters = self._counter_shift, self._counter
+        for at in range(0, len(data), ts.PACKET):
+            control = data[at + 3]
+            if not control & 0x10:
+                dropped.append(at)
+                continue
+            pid = (data[at + 1] & 0x1F) << 8 | data[at + 2]
+            if control & 0x20 and data[at + 4] >= 7 and data[at + 5] & 0x10:
+                data[at + 5] &= 0xEF
+                data[at + 6 : at + 12] = b"\xff" * 6
+            shift = shifts.get(pid)
+            if shift is None:
+                shift = shifts[pid] = (counters.get(pid, 15) + 1 - control) & 15
+            counter = (control + shift) & 15
+            counters[pid] = counter
+            data[at + 3] = control & 0xF0 | counter
+        for at in reversed(dropped):
+            del data[at : at + ts.PACKET]
+        if data:
+            self._queue.append(bytes(data))
+            self._queued += len(data)
+
+    def _has_key_picture(self, packets: bytes) -> bool:
+        return any(ts.pid_of(packets, at) == self._video_pid and ts.is_key_picture(packets, at) for at in range(0, len(packets), ts.PACKET))
+
+    # the slate
+
+    def _mind_the_camera(self, now_ns: int) -> None:
+        if self._start_ns is None or self.slate is None:
+            return
+        if self.picture != "slate":
+            if now_ns - (self._live_ns if self._live_ns is not None else self._start_ns) < SILENCE_NS:
+                return
+            self.picture = "slate"
+            self.slates += 1
+            self._wait_for_key = True
+            self._unit = 0
+            self._loop_ns = now_ns
+        while True:
+            unit = self.slate.units[self._unit]
+            if self._loop_ns + unit.at_ns > now_ns:
+                return
+            if self._unit == 0:
+                self._counter_shift.clear()
+            self._append(self.slate.stamped(unit, (self._loop_ns - SLATE_DELAY_NS) * 9 // 100_000))
+            self._unit += 1
+            if self._unit == len(self.slate.units):
+                self._unit = 0
+                self._loop_ns += self.slate.duration_90k * 100_000 // 9

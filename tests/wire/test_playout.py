@@ -1,0 +1,213 @@
+"""The constant-rate clock: exact PCR, unbroken counters, and a slate when the camera falls silent."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from firmware.wire import ts
+from firmware.wire.playout import HEADROOM_NS, Playout, Slate
+
+from .streams import MS, S
+
+RATE = 5_000_000
+FRAME = S // 30
+VIDEO, AUDIO = 0x100, 0x101
+
+
+def pes_packet(pid: int, counter: int, pts_90k: int, *, key: bool = False, pcr: int | None = None) -> bytes:
+    """One packet that begins a PES with a PTS."""
+    flags = (0x40 if key else 0) | (0x10 if pcr is not None else 0)
+    field = bytes([flags]) + (b"\0" * 6 if pcr is not None else b"") + b"\xff" * 4
+    packet = bytearray([0x47, 0x40 | pid >> 8, pid & 255, 0x30 | counter & 15, len(field)]) + field
+    pes = len(packet)
+    packet += b"\0\0\1\xe0\0\0\x80\x80\5" + b"\x21\0\1\0\1"
+    packet += bytes(188 - len(packet))
+    ts.write_timestamp(packet, pes + 9, pts_90k)
+    if pcr is not None:
+        ts.write_pcr(packet, 0, pcr)
+    return bytes(packet)
+
+
+class Capture:
+    """A capture worker's lists: one key picture a second, 20 packets a frame, continuity from 0."""
+
+    def __init__(self) -> None:
+        self.counters = {VIDEO: 0, AUDIO: 0}
+
+    def count(self, pid: int) -> int:
+        self.counters[pid] += 1
+        return self.counters[pid] - 1 & 15
+
+    def frame(self, at_ns: int, *, key: bool) -> bytes:
+        out = [pes_packet(AUDIO, self.count(AUDIO), at_ns * 9 // 100_000)]
+        out.append(pes_packet(VIDEO, self.count(VIDEO), at_ns * 9 // 100_000, key=key, pcr=at_ns * 27 // 1000))
+        out += [bytes((0x47, 1, 0, 0x10 | self.count(VIDEO))) + bytes(184) for _ in range(18)]
+        return b"".join(out)
+
+
+def slate() -> Slate:
+    capture = Capture()
+    return Slate(b"".join(capture.frame(n * FRAME, key=n == 0) for n in range(32)))
+
+
+def play(playout: Playout, lists: list[tuple[int, bytes]], until_ns: int, step_ns: int = MS) -> list[tuple[int, bytes]]:
+    """(ns, datagram) of everything popped from 0 on, the lists pushed when their time comes."""
+    out, waiting = [], list(lists)
+    for now in range(0, until_ns, step_ns):
+        while waiting and waiting[0][0] <= now:
+            playout.push(waiting.pop(0)[1], now)
+        out += [(now, datagram) for datagram in playout.pop(now)]
+    return out
+
+
+def lists(capture: Capture, start_ns: int, end_ns: int) -> list[tuple[int, bytes]]:
+    return [(at, capture.frame(at, key=n % 30 == 0)) for n, at in enumerate(range(start_ns, end_ns, FRAME))]
+
+
+def check(datagrams: list[bytes], *, rate_bps: int = RATE) -> list[tuple[int, int]]:
+    """Every rule a receiver holds us to; returns (position, PCR) pairs."""
+    counters: dict[int, int] = {}
+    pcrs = []
+    for position, packet in enumerate(ts.packets(b"".join(datagrams))):
+        assert packet[0] == 0x47
+        pid = ts.pid_of(packet, 0)
+        if pid == ts.NULL_PID:
+            continue
+        pcr = ts.pcr_of(packet, 0)
+        if pcr is not None:
+            assert pid == VIDEO
+            pcrs.append((position, pcr))
+        if packet[3] & 0x10:
+            if pid in counters:
+                assert packet[3] & 15 == counters[pid] + 1 & 15, f"continuity of {pid:#x} at {position}"
+            counters[pid] = packet[3] & 15
+        elif pid in counters:
+            assert packet[3] & 15 == counters[pid]
+    for (a, x), (b, y) in itertools.pairwise(pcrs):
+        step = (y - x) % ts.PCR_MODULUS
+        assert abs(step - (b - a) * 1504 * ts.PCR_HZ / rate_bps) <= 1
+        assert step / 27_000 <= 35
+    return pcrs
+
+
+def test_constant_rate_exact_pcr_and_all_content():
+    playout = Playout(RATE)
+    capture = Capture()
+    fed = lists(capture, 0, 10 * S - 2 * FRAME)
+    out = play(playout, fed, 10 * S)
+    datagrams = [d for _, d in out]
+    assert all(len(d) == 1316 for d in datagrams)
+    assert abs(len(datagrams) - 10 * RATE / 8 / 1316) <= 1
+    check(datagrams)
+    sent = [p for p in ts.packets(b"".join(datagrams)) if ts.pid_of(p, 0) in (VIDEO, AUDIO) and ts.pcr_of(p, 0) is None]
+    assert len(sent) == 20 * len(fed)
+
+
+@pytest.mark.parametrize("rate_bps", [333_333, 1_000_000, 5_555_555, 20_000_001])
+def test_odd_rates_keep_pcr_exact(rate_bps):
+    playout = Playout(rate_bps)
+    frames = [(n * FRAME, Capture().frame(n * FRAME, key=True)[: 188 * 2]) for n in range(90)]
+    for n in range(90):
+        playout.push(frames[n][1], frames[n][0])
+        playout.restart()
+    out = play(playout, [], 3 * S)
+    pcrs = check([d for _, d in out], rate_bps=rate_bps) if rate_bps > 400_000 else None
+    assert pcrs is None or len(pcrs) > 80
+
+
+def test_presentation_time_stays_ahead_of_the_clock_by_the_headroom():
+    playout = Playout(RATE)
+    out = play(playout, lists(Capture(), 5 * S, 7 * S), 7 * S)
+    pcr, worst = None, 10**12
+    for packet in ts.packets(b"".join(d for _, d in out)):
+        if (found := ts.pcr_of(packet, 0)) is not None:
+            pcr = found
+        elif ts.pid_of(packet, 0) == VIDEO and (places := ts.timestamps_at(packet, 0)):
+            assert pcr is not None
+            worst = min(worst, ts.read_timestamp(packet, places[0]) * 300 - pcr)
+    assert 0.8 * HEADROOM_NS < worst * 1000 / 27 <= 1.1 * HEADROOM_NS
+
+
+def test_slate_plays_when_the_camera_falls_silent_and_leaves_when_it_returns():
+    playout = Playout(RATE, slate())
+    first, second = Capture(), Capture()
+    fed = lists(first, 0, 3 * S) + lists(second, 8 * S, 12 * S)
+    states = []
+
+    def watched(now):
+        states.append((now, playout.picture))
+        return playout
+
+    out, waiting = [], fed
+    for now in range(0, 12 * S, MS):
+        while waiting and waiting[0][0] <= now:
+            if waiting[0][0] == 8 * S:
+                playout.restart()
+            playout.push(waiting.pop(0)[1], now)
+        out += playout.pop(now)
+        watched(now)
+    check(out)
+    shown = [at for at, picture in states if picture == "slate"]
+    assert 3 * S < shown[0] < 3.6 * S
+    assert 8 * S - MS <= shown[-1] <= 8 * S
+    assert playout.slates == 1
+    assert abs(len(out) - 12 * RATE / 8 / 1316) <= 1
+
+
+def test_timestamps_grow_through_slate_loops_and_the_return():
+    playout = Playout(RATE, slate())
+    out = play(playout, lists(Capture(), 0, 2 * S) + lists(Capture(), 7 * S, 9 * S), 9 * S)
+    for pid in (VIDEO, AUDIO):
+        stamps = [
+            ts.read_timestamp(p, ts.timestamps_at(p, 0)[0])
+            for p in ts.packets(b"".join(d for _, d in out))
+            if ts.pid_of(p, 0) == pid and ts.timestamps_at(p, 0)
+        ]
+        assert all(a < b for a, b in itertools.pairwise(stamps))
+        assert max(b - a for a, b in itertools.pairwise(stamps)) < 90_000
+
+
+def test_a_camera_that_returns_in_mid_gop_waits_for_its_key_picture():
+    playout = Playout(RATE, slate())
+    capture = Capture()
+    late = [(at, capture.frame(at, key=n == 10)) for n, at in enumerate(range(4 * S, 5 * S, FRAME))]
+    play(playout, [*lists(Capture(), 0, S), *late[:10]], 4 * S + 10 * FRAME)
+    assert playout.picture == "slate"
+    playout.push(late[10][1], 4 * S + 10 * FRAME)
+    assert playout.picture == "live"
+
+
+def test_without_a_camera_from_the_start_the_slate_plays():
+    playout = Playout(RATE, slate())
+    playout.begin(0)
+    out = play(playout, [], 2 * S)
+    check([d for _, d in out])
+    assert playout.picture == "slate"
+
+
+def test_a_loop_that_slept_jumps_and_says_so_in_the_stream():
+    playout = Playout(RATE, slate())
+    play(playout, lists(Capture(), 0, S), S)
+    after = playout.pop(4 * S)
+    flagged = [p for p in ts.packets(b"".join(after + playout.pop(4 * S + 100 * MS))) if ts.pcr_of(p, 0) is not None]
+    assert flagged[0][5] & 0x80
+    assert not flagged[1][5] & 0x80
+    assert len(after) < 10
+    assert playout.skipped_slots > 1000
+
+
+def test_a_camera_beyond_its_rate_is_bounded():
+    playout = Playout(500_000)
+    capture = Capture()
+    for n in range(300):
+        playout.push(capture.frame(n * FRAME, key=n % 30 == 0) * 3, n * FRAME)
+        playout.pop(n * FRAME)
+    assert playout.overruns > 0
+    assert playout._queued <= 2 * 500_000 / 8 + 20_000
+
+
+def test_a_slate_without_pictures_is_refused():
+    with pytest.raises(ValueError, match="no moving picture"):
+        Slate(ts.NULL_PACKET * 10)
