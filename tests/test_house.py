@@ -131,6 +131,13 @@ def test_every_dependency_says_why() -> None:
         assert re.search(r'",\s+# \w', line), f"{needed}: say behind it what it is for"
 
 
+@pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=lambda page: page.name)
+def test_links_of_the_documents_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"<!--.*?-->", "", page.read_text(), flags=re.DOTALL)
+    links = [link for link in re.findall(r"\]\(([^)#]+)", text) if "://" not in link]
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
 @pytest.mark.parametrize("path", SCRIPTS, ids=str)
 def test_scripts_run_and_parse(path: Path) -> None:
     assert os.access(ROOT / path, os.X_OK), f"{path} lacks its run bit"
