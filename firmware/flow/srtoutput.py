@@ -1,0 +1,256 @@
+"""SRT outputs. Sending is done by the loop and never waits; dialling, which does, has a thread of its own."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from typing import Literal
+
+from firmware.flow.admission import Allowlist
+from firmware.flow.srtsource import FORBIDDEN, redial_delay_s, was_refused
+from firmware.flow.tally import Tally
+from firmware.model import SrtCallerOutput, SrtListenerOutput
+from firmware.net import srt
+from firmware.status import EndStatus
+
+LONGEST_BACKLOG = 2000  # datagrams that wait for a full send buffer: about 2 s of 10 Mb/s
+MAX_RECEIVERS = 64
+
+
+class Connection:
+    """One SRT connection that sends, and what it counted.
+
+    What libsrt takes it numbers, and what is lost after that leaves a hole that a merge can see. A datagram skipped
+    *before* it is numbered would shift this path against the other one: so a full buffer makes datagrams wait here,
+    and one that stays full ends the connection.
+    """
+
+    def __init__(self, socket: srt.Socket) -> None:
+        self.socket = socket
+        self.backlog: deque[bytes] = deque()
+
+    def send(self, datagrams: list[bytes]) -> None:
+        """SrtBroken when the connection is gone or cannot keep up."""
+        send, backlog = self.socket.send, self.backlog
+        if backlog:
+            backlog.extend(datagrams)
+            self._drain()
+            return
+        for place, datagram in enumerate(datagrams):
+            if not send(datagram):
+                backlog.extend(datagrams[place:])
+                break
+
+    def _drain(self) -> None:
+        backlog = self.backlog
+        while backlog and self.socket.send(backlog[0]):
+            backlog.popleft()
+        if len(backlog) > LONGEST_BACKLOG:
+            raise srt.SrtBroken("the path is too slow for the stream: its send buffer stayed full")
+
+
+class SrtCaller:
+    """Dials the far end and keeps it connected."""
+
+    wants_rtp = False
+
+    def __init__(self, spec: SrtCallerOutput, passphrase: str) -> None:
+        srt.load()  # a missing or refused library is said at once, not in a thread
+        self.spec = spec
+        self.tally = Tally()
+        self.message = ""
+        self._passphrase = passphrase
+        self._connection: Connection | None = None
+        self._figures: srt.Statistics | None = None
+        self._resent = self._lost = 0  # of connections that ended
+        self._changed = threading.Event()  # the loop found the connection broken, or a cut, or the end
+        self._closing = False
+        self._cut_until_ns = 0
+        self._thread = threading.Thread(target=self._keep_connected, name=f"srt {spec.name}", daemon=True)
+        self._thread.start()
+
+    def send(self, datagrams: list[bytes], now_ns: int) -> None:
+        connection = self._connection
+        if connection is None:
+            self.tally.dropped += len(datagrams)
+            return
+        try:
+            connection.send(datagrams)
+            self.tally.packets += len(datagrams)
+            self.tally.bytes += sum(map(len, datagrams))
+        except srt.SrtBroken as error:
+            self._drop(str(error))
+
+    def tick(self, now_ns: int) -> None:
+        connection = self._connection
+        if self._cut_until_ns and now_ns >= self._cut_until_ns:
+            self._cut_until_ns = 0
+            self._changed.set()
+        if connection is not None:
+            try:
+                self._figures = connection.socket.statistics()
+            except srt.SrtError as error:
+                self._drop(str(error))
+
+    def cut(self, until_ns: int) -> None:
+        self._cut_until_ns = until_ns
+        self._drop("cut on purpose")
+
+    def _drop(self, why: str) -> None:
+        figures, self._figures = self._figures, None
+        if figures is not None:
+            self._resent += figures.resent_packets
+            self._lost += figures.sent_dropped_packets
+        self._connection = None
+        self.message = why
+        self._changed.set()
+
+    def _keep_connected(self) -> None:
+        refusals = 0
+        spec = self.spec
+        while not self._closing:
+            self._changed.clear()
+            if self._cut_until_ns:
+                self._changed.wait()
+                continue
+            try:
+                with srt.open_caller(
+                    spec.host,
+                    spec.port,
+                    latency_ms=spec.latency_ms,
+                    sending=True,
+                    passphrase=self._passphrase,
+                    key_bits=spec.key_bits,
+                    stream_id=spec.stream_id,
+                    bind_address=spec.bind_address,
+                    bind_device=spec.bind_device,
+                ) as socket:
+                    socket.wait_connected()
+                    refusals = 0
+                    self.message = ""
+                    self._connection = Connection(socket)
+                    self._changed.wait()
+                    self._connection = None
+            except (srt.SrtError, OSError) as error:
+                self.message = str(error)
+                refusals = refusals + 1 if was_refused(error) else 0
+            if not self._closing and not self._cut_until_ns:
+                self._changed.clear()
+                self._changed.wait(redial_delay_s(refusals))
+
+    def status(self, now_ns: int) -> EndStatus:
+        tally, figures = self.tally, self._figures
+        tally.look(now_ns)
+        state: Literal["off", "connected", "connecting"] = "connecting"
+        if self._cut_until_ns:
+            state = "off"
+        elif self._connection is not None:
+            state = "connected"
+        return EndStatus(
+            name=self.spec.name,
+            protocol="srt-caller",
+            state=state,
+            message=self.message,
+            peer=f"{self.spec.host}:{self.spec.port}",
+            packets=tally.packets,
+            bytes=tally.bytes,
+            rate_bps=tally.rate_bps,
+            dropped=tally.dropped,
+            repaired=self._resent + (figures.resent_packets if figures else 0),
+            lost=self._lost + (figures.sent_dropped_packets if figures else 0),
+            rtt_ms=figures.rtt_ms if figures else None,
+            latency_ms=figures.send_latency_ms if figures else None,
+            buffer_ms=figures.send_buffer_ms if figures else None,
+        )
+
+    def close(self) -> None:
+        self._closing = True
+        self._changed.set()
+        self._thread.join(timeout=4)
+
+
+class SrtListener:
+    """Waits for receivers and serves each; a slow one loses its own connection."""
+
+    wants_rtp = False
+
+    def __init__(self, spec: SrtListenerOutput, passphrase: str) -> None:
+        self.spec = spec
+        self.tally = Tally()
+        self.message = ""
+        self._allowed = Allowlist(spec.allow)
+        self._passphrase = passphrase
+        self._receivers: list[Connection] = []
+        self._cut_until_ns = 0
+        self._listener = srt.open_listener(
+            spec.address,
+            spec.port,
+            latency_ms=spec.latency_ms,
+            sending=True,
+            admit=self._admit,
+            passphrase=passphrase,
+            key_bits=spec.key_bits,
+        )
+
+    def _admit(self, caller: srt.Caller) -> srt.Admission | srt.Reject:
+        wrong_stream = self.spec.stream_id and caller.stream_id != self.spec.stream_id
+        if caller.address not in self._allowed or wrong_stream or len(self._receivers) >= MAX_RECEIVERS:
+            return srt.Reject(FORBIDDEN)
+        return srt.Admission(self._passphrase)
+
+    def send(self, datagrams: list[bytes], now_ns: int) -> None:
+        if now_ns < self._cut_until_ns:
+            return
+        for receiver in tuple(self._receivers):
+            try:
+                receiver.send(datagrams)
+                self.tally.packets += len(datagrams)
+                self.tally.bytes += sum(map(len, datagrams))
+            except srt.SrtBroken as error:
+                self.message = str(error)
+                self._receivers.remove(receiver)
+                receiver.socket.close()
+
+    def tick(self, now_ns: int) -> None:
+        try:
+            while (socket := self._listener.accept()) is not None:
+                self._receivers.append(Connection(socket))
+                self.message = ""
+        except srt.SrtBroken as error:
+            self.message = str(error)
+
+    def cut(self, until_ns: int) -> None:
+        self._cut_until_ns = until_ns
+
+    def status(self, now_ns: int) -> EndStatus:
+        tally = self.tally
+        tally.look(now_ns)
+        figures = []
+        for receiver in self._receivers:
+            try:
+                figures.append(receiver.socket.statistics())
+            except srt.SrtError:
+                continue  # `send` will find it broken
+        return EndStatus(
+            name=self.spec.name,
+            protocol="srt-listener",
+            state="connected" if self._receivers else "waiting",
+            message=self.message,
+            peer=", ".join(str(receiver.socket.far_end) for receiver in self._receivers[:4]),
+            packets=tally.packets,
+            bytes=tally.bytes,
+            rate_bps=tally.rate_bps,
+            dropped=tally.dropped,
+            refused=self._listener.refused,
+            repaired=sum(f.resent_packets for f in figures),
+            lost=sum(f.sent_dropped_packets for f in figures),
+            rtt_ms=max((f.rtt_ms for f in figures), default=None),
+            latency_ms=max((f.send_latency_ms for f in figures), default=None),
+            buffer_ms=max((f.send_buffer_ms for f in figures), default=None),
+            receivers=len(self._receivers),
+        )
+
+    def close(self) -> None:
+        self._listener.close()
+        for receiver in self._receivers:
+            receiver.socket.close()

@@ -1,0 +1,74 @@
+"""UDP sockets of a flow: opened with what a path needs, with errors that name the port."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import os
+import socket
+
+BUFFER_BYTES = 4 << 20  # about 3 s of 10 Mb/s, so that a busy moment loses nothing
+
+
+class UdpError(OSError):
+    """A UDP socket that cannot be had, in one sentence."""
+
+
+def open_receiver(address: str, port: int, interface: str = "") -> socket.socket:
+    """A non-blocking socket on `address`; a multicast group is joined on the interface with that local address."""
+    group = ipaddress.ip_address(address)
+    family = socket.AF_INET6 if group.version == 6 else socket.AF_INET
+    udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        if group.is_multicast:
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        udp.bind((address, port))
+        if group.is_multicast:
+            _join(udp, group, interface)
+    except OSError as error:
+        udp.close()
+        raise UdpError(_in_words(error, address, port)) from None
+    udp.setblocking(False)
+    return udp
+
+
+def open_sender(host: str, port: int, *, bind_address: str = "", bind_device: str = "", ttl: int = 16) -> socket.socket:
+    """A non-blocking socket connected to `host`. A name is looked up, which waits."""
+    try:
+        family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
+    except socket.gaierror:
+        raise UdpError(f"{host} cannot be found: check the name, or write an IP address") from None
+    udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        if bind_device:
+            udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bind_device.encode())
+        if family == socket.AF_INET:
+            udp.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
+        if bind_address:
+            udp.bind((bind_address, 0))
+        udp.connect(target)
+    except OSError as error:
+        udp.close()
+        what = f"interface {bind_device}: {os.strerror(error.errno or 0)}" if bind_device else _in_words(error, bind_address or host, port)
+        raise UdpError(what) from None
+    udp.setblocking(False)
+    return udp
+
+
+def _join(udp: socket.socket, group: ipaddress.IPv4Address | ipaddress.IPv6Address, interface: str) -> None:
+    if group.version == 4:
+        udp.setsockopt(socket.IPPROTO_IP, socket.IP_ADD_MEMBERSHIP, group.packed + ipaddress.ip_address(interface or "0.0.0.0").packed)  # noqa: S104
+    else:
+        udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group.packed + (0).to_bytes(4, "little"))
+
+
+def _in_words(error: OSError, address: str, port: int) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return f"UDP port {port} of {address} is in use; choose another port, or end what holds it"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"{address} is no address of this machine; `ip address` lists those that are"
+    if error.errno in (errno.EACCES, errno.EPERM):
+        return f"UDP port {port} of {address} is not permitted; ports from 1024 up are free for everybody"
+    return f"{address} port {port}: {error.strerror}"
