@@ -1,6 +1,6 @@
 """The slate: what a flow plays while its camera gives nothing. `python -m firmware.capture.slate`
 
-One JSON object on stdin: {"flow": "show", "camera": {...}, "slate": "/var/lib/…/slates/….ts"}. The file is MPEG-TS as the
+One line of JSON on stdin: {"flow": "show", "camera": {...}, "slate": "/var/lib/…/slates/….ts"}. The file is MPEG-TS as the
 capture worker makes it, same encoder, same PIDs: one whole loop of a still card and silence. In it
 
 * picture n has PTS n * 90000 // fps, n from 0 to `loop_pictures(fps)` - 1; the first one is an IDR picture;
@@ -101,7 +101,7 @@ def _draw(card: VideoFrame, lines: tuple[str, ...]) -> None:
 
 def main() -> int:
     try:
-        config = msgspec.json.decode(sys.stdin.buffer.read(), type=Config)
+        config = msgspec.json.decode(sys.stdin.buffer.readline(), type=Config)
     except msgspec.DecodeError as error:
         print(f"slate: stdin is no configuration: {error}", file=sys.stderr)
         return EXIT_BAD_CONFIG

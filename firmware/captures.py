@@ -1,0 +1,68 @@
+"""The camera side of a flow: its capture worker, watched by the pictures that come out, and its slate."""
+
+from __future__ import annotations
+
+import logging
+
+import msgspec
+
+from firmware.capture.slate import slate_name
+from firmware.child import Child
+from firmware.model import Camera
+from firmware.places import Places
+from firmware.status import CaptureStatus, read_snapshot
+
+START_NS = 10_000_000_000  # time a camera has to give its first picture
+STALL_NS = 3_000_000_000  # without a picture, and the worker is started anew
+SLATE_AFTER_NS = 1_000_000_000  # let the camera start first: making the slate costs a moment of processor
+
+log = logging.getLogger("pressbox.capture")
+
+
+class Captures:
+    """Call `keep` several times a second."""
+
+    def __init__(self, flow: str, camera: Camera, places: Places) -> None:
+        self.camera = camera
+        self.slate = places.slates / slate_name(flow, camera)
+        self._snapshot = places.capture_snapshot(flow)
+        self._snapshot.unlink(missing_ok=True)
+        job = {"flow": flow, "camera": camera, "handoff": str(places.handoff(flow)), "snapshot": str(self._snapshot)}
+        self.worker = Child(f"camera of {flow}", "firmware.capture.worker", lambda: msgspec.json.encode(job))
+        slate_job = {"flow": flow, "camera": camera, "slate": str(self.slate)}
+        self._slate_maker = Child(f"slate of {flow}", "firmware.capture.slate", lambda: msgspec.json.encode(slate_job), niceness=10)
+        self._began_ns: int | None = None
+        self._seen = (0, 0)  # pid and frames
+        self._advanced_ns = 0
+
+    def keep(self, now_ns: int) -> None:
+        self.worker.keep(now_ns)
+        if self._began_ns is None:
+            self._began_ns = now_ns
+        self._make_slate(now_ns - self._began_ns, now_ns)
+        self._watch(now_ns)
+
+    def stop(self) -> None:
+        self.worker.stop(wait_s=1.0)
+        self._slate_maker.stop(wait_s=0.0)
+        self._snapshot.unlink(missing_ok=True)
+
+    def _make_slate(self, since_ns: int, now_ns: int) -> None:
+        if self.slate.exists():
+            self._slate_maker.stop(wait_s=0.0)
+        elif since_ns > SLATE_AFTER_NS:
+            self._slate_maker.keep(now_ns)
+
+    def _watch(self, now_ns: int) -> None:
+        status = read_snapshot(self._snapshot, CaptureStatus)
+        process = self.worker.process
+        if process is None or status is None or status.pid != process.pid:
+            seen = (process.pid if process else 0, 0)
+        else:
+            seen = (status.pid, status.frames)
+        if seen != self._seen:
+            self._seen, self._advanced_ns = seen, now_ns
+        patience_ns = STALL_NS if seen[1] else START_NS
+        if process is not None and now_ns - self._advanced_ns > patience_ns:
+            self.worker.kill(f"no picture from {self.camera.camera} for {patience_ns // 1_000_000_000} s")
+            self._advanced_ns = now_ns

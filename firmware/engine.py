@@ -1,0 +1,249 @@
+"""The parent of the workers: makes what runs agree with what is wanted, and keeps it running.
+
+Wanted is what the store says. `reconcile` is called at the start and whenever somebody says `apply` on the control
+socket; `keep` restarts what ended and ends what hangs. Nothing here touches a packet.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from firmware.captures import Captures
+from firmware.child import Child
+from firmware.flow.worker import Job
+from firmware.model import Flow
+from firmware.places import Places
+from firmware.secrets import SecretError, Secrets
+from firmware.status import FlowStatus, read_snapshot, write_snapshot
+from firmware.store import Store, StoreError
+
+LOOK_S = 0.1
+HANG_NS = 3_000_000_000  # a flow worker that wrote no snapshot for this long hangs
+START_NS = 5_000_000_000
+IDLE_SNAPSHOT_NS = 1_000_000_000
+LONGEST_REQUEST = 1 << 16
+MAX_CUT_S = 30.0
+
+log = logging.getLogger("pressbox.engine")
+
+
+class FlowRun:
+    """A flow that is wanted: its worker, and its capture worker where it has a camera."""
+
+    def __init__(self, flow: Flow, places: Places, secrets: Secrets) -> None:
+        self.flow = flow
+        self.places = places
+        self.secrets = secrets
+        self.captures = Captures(flow.name, flow.camera, places) if flow.camera else None
+        self.worker = Child(f"flow {flow.name}", "firmware.flow.worker", self._job)
+        self.error = ""
+        self._seen_at = 0.0  # the newest snapshot's time
+        self._seen_ns = 0  # when it was seen first: wall clocks jump
+        self._places_clean()
+
+    def _job(self) -> bytes:
+        name, places = self.flow.name, self.places
+        return msgspec.json.encode(
+            Job(
+                flow=self.flow,
+                secrets={secret: self.secrets.get(secret) for secret in self.flow.secrets},
+                snapshot=str(places.snapshot(name)),
+                handoff=str(places.handoff(name)),
+                slate=str(self.captures.slate) if self.captures else "",
+                key_picture=str(places.key_picture(name)),
+            )
+        )
+
+    def become(self, flow: Flow) -> None:
+        """Another definition, while it runs."""
+        before, self.flow = self.flow, flow
+        if before.camera != flow.camera:
+            if self.captures:
+                self.captures.stop()
+            self.captures = Captures(flow.name, flow.camera, self.places) if flow.camera else None
+        try:
+            self.worker.tell(self._job())
+        except SecretError as error:
+            self.error = str(error)
+
+    def keep(self, now_ns: int) -> None:
+        try:
+            self.worker.keep(now_ns)
+            self.error = ""
+        except SecretError as error:
+            self.error = str(error)
+            return
+        if self.captures:
+            self.captures.keep(now_ns)
+        self._watch(now_ns)
+
+    def stop(self) -> None:
+        if self.captures:
+            self.captures.stop()
+        self.worker.stop()
+        self._places_clean()
+
+    def idle_status(self) -> FlowStatus | None:
+        """What to tell while no worker can tell it."""
+        if self.error or (not self.worker.running and self.worker.starts):
+            return FlowStatus(name=self.flow.name, state="ERROR", at=time.time(), message=self.error or self.worker.words)
+        return None
+
+    def _watch(self, now_ns: int) -> None:
+        """A worker whose snapshots stopped hangs, however alive its process looks."""
+        status = read_snapshot(self.places.snapshot(self.flow.name), FlowStatus)
+        at = status.at if status else 0.0
+        if at != self._seen_at:
+            self._seen_at, self._seen_ns = at, now_ns
+        silent_ns = now_ns - max(self._seen_ns, self.worker.started_ns + START_NS - HANG_NS)
+        if self.worker.running and silent_ns > HANG_NS:
+            self.worker.kill(f"no sign of life for {HANG_NS // 1_000_000_000} s")
+
+    def _places_clean(self) -> None:
+        for path in (
+            self.places.snapshot(self.flow.name),
+            self.places.handoff(self.flow.name),
+            self.places.key_picture(self.flow.name),
+            self.places.preview(self.flow.name),
+        ):
+            path.unlink(missing_ok=True)
+
+
+class Engine:
+    def __init__(self, places: Places) -> None:
+        places.create()
+        self.places = places
+        self.store = Store(places.store)
+        self.secrets = Secrets(places.secrets)
+        self.stopping = False
+        self.extra: list[Child] = [
+            Child("previews", "firmware.capture.preview", lambda: msgspec.json.encode({"run": str(places.run)}), niceness=10)
+        ]
+        self._runs: dict[str, FlowRun] = {}
+        self._standby: set[str] = set()
+        self._idle_ns = 0
+        self._control = _listen(places)
+
+    def reconcile(self) -> None:
+        """Start, change and stop flows until they are as the store says."""
+        kept = {one.flow.name: one for one in self.store.list()}
+        for notice in self.store.notices:
+            log.warning("%s", notice)
+        self.store.notices.clear()
+        for name in [name for name in self._runs if name not in kept or kept[name].desired != "ACTIVE"]:
+            self._runs.pop(name).stop()
+        for name in self._standby - kept.keys():
+            self.places.snapshot(name).unlink(missing_ok=True)
+        self._standby = {name for name, one in kept.items() if one.desired != "ACTIVE"}
+        for name, one in kept.items():
+            if one.desired == "ACTIVE":
+                run = self._runs.get(name)
+                if run is None:
+                    self._runs[name] = FlowRun(one.flow, self.places, self.secrets)
+                elif run.flow != one.flow:
+                    run.become(one.flow)
+        self._idle_ns = 0
+        self._keep()
+
+    def run(self) -> None:
+        """Until `stopping`."""
+        self.reconcile()
+        while not self.stopping:
+            ready, _, _ = select.select([self._control], (), (), LOOK_S)
+            if ready:
+                self._serve()
+            self._keep()
+
+    def close(self) -> None:
+        for run in self._runs.values():
+            run.stop()
+        for child in self.extra:
+            child.stop()
+        self._control.close()
+        self.places.control.unlink(missing_ok=True)
+
+    def _keep(self) -> None:
+        now_ns = time.monotonic_ns()
+        for run in self._runs.values():
+            run.keep(now_ns)
+        for child in self.extra:
+            child.keep(now_ns)
+        if now_ns - self._idle_ns > IDLE_SNAPSHOT_NS:
+            self._idle_ns = now_ns
+            for name in self._standby:
+                write_snapshot(self.places.snapshot(name), FlowStatus(name=name, state="STANDBY", at=time.time()))
+            for run in self._runs.values():
+                status = run.idle_status()
+                if status is not None:
+                    write_snapshot(self.places.snapshot(status.name), status)
+
+    # the control socket: one JSON line there, one back
+
+    def _serve(self) -> None:
+        with suppress(OSError):
+            connection, _ = self._control.accept()
+            with connection:
+                connection.settimeout(1.0)
+                request = b""
+                while not request.endswith(b"\n") and len(request) < LONGEST_REQUEST:
+                    data = connection.recv(LONGEST_REQUEST)
+                    if not data:
+                        return
+                    request += data
+                connection.sendall(msgspec.json.encode(self._answer(request)) + b"\n")
+
+    def _answer(self, request: bytes) -> dict[str, Any]:
+        operations: dict[str, Callable[[dict[str, Any]], None]] = {"apply": self._apply, "cut": self._cut, "stop": self._stop}
+        try:
+            wanted = msgspec.json.decode(request, type=dict[str, Any])
+            operation = operations.get(wanted.get("op", ""))
+            if operation is None:
+                return {"error": f"op: `{wanted.get('op')}` is unknown; allowed are {', '.join(operations)}"}
+            operation(wanted)
+        except (StoreError, ValueError) as error:
+            return {"error": str(error)}
+        return {"ok": True}
+
+    def _apply(self, wanted: dict[str, Any]) -> None:
+        self.reconcile()
+
+    def _stop(self, wanted: dict[str, Any]) -> None:
+        self.stopping = True
+
+    def _cut(self, wanted: dict[str, Any]) -> None:
+        name, output, seconds = wanted.get("flow"), wanted.get("output"), wanted.get("seconds", 5)
+        run = self._runs.get(str(name))
+        if run is None:
+            raise ValueError(f"flow: `{name}` does not run; running are {', '.join(self._runs) or 'none'}")
+        outputs = [one.name for one in run.flow.outputs]
+        if output not in outputs:
+            raise ValueError(f"output: `{output}` is not of flow {name}; it has {', '.join(outputs) or 'none'}")
+        if not isinstance(seconds, int | float) or not 0 < seconds <= MAX_CUT_S:
+            raise ValueError(f"seconds: {seconds} is not between 0 and {MAX_CUT_S:.0f}")
+        run.worker.tell(msgspec.json.encode({"cut": {"output": output, "seconds": seconds}}))
+
+
+class AlreadyRunning(RuntimeError):
+    """Another engine holds these places."""
+
+
+def _listen(places: Places) -> socket.socket:
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    with probe, suppress(OSError):
+        probe.connect(str(places.control))
+        raise AlreadyRunning(f"another pressbox runs with {places.run}; stop it, or set PRESSBOX_RUN and PRESSBOX_STATE to other folders")
+    places.control.unlink(missing_ok=True)
+    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    control.bind(str(places.control))
+    os.chmod(places.control, 0o600)
+    control.listen(8)
+    return control
