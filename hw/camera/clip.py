@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from hw.camera import ALLOWED, CameraError
 from hw.camera.pace import FrameClock
@@ -35,52 +35,75 @@ class Clip:
         self._film = Film(path)
         self._fit = Fit(width, height, self._film.pixel_aspect)
         self._track = Track(path, self._film)
-        self._shown = 0
+        self._shown = self._heard = 0  # pictures and samples of the film so far
+        self._last = -1
         self._clock = FrameClock(fps)
 
     def read(self) -> Frame:
-        clock, shown = self._clock, self._shown
-        picture = self._fit(self._film.at(shown / clock.fps))
-        sound = self._sound(shown)
+        clock = self._clock
+        picture = self._fit(self._film.at(self._shown / clock.fps))
         number = clock.next_number()
-        sound.first += samples_at(clock.start_ns) + number * SAMPLE_RATE_HZ // clock.fps - shown * SAMPLE_RATE_HZ // clock.fps
-        self._shown += 1
+        sound = self._sound(number, number - self._last - 1)
+        self._shown, self._last = self._shown + 1, number
         return Frame(number, picture, clock.wait(number), [sound])
 
     def close(self) -> None:
         self._film.close()
         self._track.close()
 
-    def _sound(self, shown: int) -> Sound:
-        """What follows the last frame's sound, up to the lead beyond the end of this frame."""
-        first = shown * SAMPLE_RATE_HZ // self._clock.fps + SOUND_LEAD_SAMPLES if shown else 0
-        end = (shown + 1) * SAMPLE_RATE_HZ // self._clock.fps + SOUND_LEAD_SAMPLES
-        self._film.reach(end / SAMPLE_RATE_HZ)
-        return Sound(first, *self._track.take(end))
+    def _sound(self, number: int, missing: int) -> Sound:
+        """Silence for the pictures that are missing, then what follows in the film."""
+        first, end = self._clock.sound_span(number)
+        nothing = min(missing * SAMPLE_RATE_HZ // self._clock.fps, SOUND_LEAD_SAMPLES)
+        self._heard += end - first - nothing
+        self._film.reach(self._heard / SAMPLE_RATE_HZ)
+        left, right = self._track.take(self._heard)
+        silence = bytes(nothing * SAMPLE_BYTES)
+        return Sound(samples_at(self._clock.start_ns) + first, silence + left, silence + right)
 
 
 class Reader:
     """One stream of a file, decoded, pass after pass. Damaged packets are left out."""
 
-    def __init__(self, path: str, kind: str) -> None:
+    def __init__(self, path: str, kind: Literal["video", "audio"]) -> None:
         import av
 
         self._error: type[Exception] = av.FFmpegError
+        self._path, self._kind = path, kind
         try:
-            self._container = av.open(path)
+            self._open()
         except av.FFmpegError as error:
             raise CameraError(f"camera `clip:{path}` cannot be read: {error.strerror}; {ALLOWED}") from None
-        streams = self._container.streams.video if kind == "video" else self._container.streams.audio
-        self.stream: Any = next((stream for stream in streams if not stream.disposition & stream.disposition.attached_pic), None)
+        self._fresh = True
 
     def frames(self) -> Iterator[Any]:
         """One pass, from the start of the file."""
         try:
-            self._container.seek(self._container.start_time or 0)
+            self._rewind()
             for packet in self._container.demux(self.stream):
                 yield from self._decoded(packet)
         except self._error:
             return  # the file is cut off here; what came so far is the pass
+
+    def _open(self) -> None:
+        import av
+
+        self._container = av.open(self._path)
+        streams: Any = self._container.streams.video if self._kind == "video" else self._container.streams.audio
+        covers = (stream.disposition & stream.disposition.attached_pic for stream in streams)
+        self.stream: Any = next((stream for stream, cover in zip(streams, covers, strict=True) if not cover), None)
+        if self._kind == "video" and self.stream is not None:
+            self.stream.thread_type = "AUTO"
+
+    def _rewind(self) -> None:
+        if self._fresh:
+            self._fresh = False
+            return
+        try:
+            self._container.seek(self._container.start_time or 0)
+        except self._error:  # a bare stream, without times to look for
+            self._container.close()
+            self._open()
 
     def _decoded(self, packet: Any) -> list[Any]:
         try:
@@ -99,10 +122,9 @@ class Film(Reader):
         super().__init__(path, "video")
         if self.stream is None:
             raise CameraError(f"camera `clip:{path}` has no video; {ALLOWED}, where FILE is a film with a picture")
-        self._path = path
-        self.stream.thread_type = "AUTO"
         self.pixel_aspect = float(self.stream.codec_context.sample_aspect_ratio or 1) or 1.0
-        self._step_s = 1 / float(self.stream.average_rate or self.stream.guessed_rate or 25)
+        self.rate = float(self.stream.average_rate or self.stream.guessed_rate or 25)  # pictures a second, as the file says
+        self._step_s = 1 / self.rate
         self.starts_s = 0.0  # the first picture, in the file's own time
         self.ends_s: deque[float] = deque()  # of the passes that the sound has not ended yet
         self._coming = self._timeline()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from hw.frame import SAMPLE_RATE_HZ, SOUND_LEAD_SAMPLES
+
 SECOND_NS = 1_000_000_000
 LATE_FRAMES = 2
 
@@ -15,6 +17,7 @@ class FrameClock:
         self.fps = fps
         self.start_ns = 0
         self._number = -1
+        self._sound_end = 0
 
     def due_ns(self, number: int) -> int:
         return self.start_ns + number * SECOND_NS // self.fps
@@ -27,6 +30,15 @@ class FrameClock:
         if newest - self._number >= LATE_FRAMES:
             self._number = newest
         return self._number
+
+    def sound_span(self, number: int) -> tuple[int, int]:
+        """First sample and end, from the start, of the sound of that picture: what follows the last one's, ahead by the lead.
+
+        After a jump it starts at the picture, so that the lead is there again at once.
+        """
+        first = max(self._sound_end, number * SAMPLE_RATE_HZ // self.fps)
+        self._sound_end = (number + 1) * SAMPLE_RATE_HZ // self.fps + SOUND_LEAD_SAMPLES
+        return first, self._sound_end
 
     def wait(self, number: int) -> int:
         """Sleep until picture `number` is due; returns that time."""

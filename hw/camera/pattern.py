@@ -19,7 +19,7 @@ from array import array
 
 from hw.camera.pace import FrameClock
 from hw.canvas import BLACK, WHITE, Canvas, Colour
-from hw.frame import SAMPLE_RATE_HZ, SOUND_LEAD_SAMPLES, Frame, Sound, samples_at
+from hw.frame import SAMPLE_RATE_HZ, Frame, Sound, samples_at
 
 COUNTER_BITS, BIT_WIDTH, COUNTER_HEIGHT = 16, 32, 16
 TILE = 8  # pixels, of the texture
@@ -101,13 +101,10 @@ class Pattern:
             at += width
 
     def _sound(self, number: int) -> Sound:
-        """What follows the last frame's sound, up to the lead beyond the end of this frame."""
-        fps, start = self._clock.fps, samples_at(self._clock.start_ns)
-        first = number * SAMPLE_RATE_HZ // fps + SOUND_LEAD_SAMPLES if number else 0
-        end = (number + 1) * SAMPLE_RATE_HZ // fps + SOUND_LEAD_SAMPLES
+        first, end = self._clock.sound_span(number)
         at = first % SAMPLE_RATE_HZ * 4
         samples = bytes(self._second[at : at + (end - first) * 4])
-        return Sound(start + first, samples, samples)
+        return Sound(samples_at(self._clock.start_ns) + first, samples, samples)
 
 
 def read_counter(luma: bytes | memoryview, line_size: int) -> int:

@@ -30,6 +30,11 @@ class Aac:
         self._left, self._right = bytearray(), bytearray()
         self._first = 0  # index of the first sample that waits
 
+    @property
+    def extradata(self) -> bytes:
+        """The AudioSpecificConfig, ISO 14496-3 section 1.6."""
+        return self._context.extradata or b""
+
     def encode(self, sound: Sound) -> list[AccessUnit]:
         if sound.first != self._first + len(self._left) // 4:
             self._left.clear()
