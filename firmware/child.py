@@ -6,7 +6,7 @@ import logging
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 SETTLED_NS = 2_000_000_000  # a worker that lived this long is started again at once
@@ -20,10 +20,11 @@ log = logging.getLogger("pressbox.child")
 class Child:
     """`python -m module`, kept alive. `words` is the last it said on standard error, which is where workers say why they end."""
 
-    def __init__(self, name: str, module: str, job: Callable[[], bytes], *, niceness: int = 0) -> None:
+    def __init__(self, name: str, module: str, job: Callable[[], bytes], *, arguments: Sequence[str] = (), niceness: int = 0) -> None:
         self.name = name
         self.module = module
         self.job = job  # one line; asked for at each start
+        self.arguments = arguments
         self.niceness = niceness
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
@@ -80,7 +81,7 @@ class Child:
 
     def _start(self, now_ns: int) -> None:
         line = self.job()
-        self.process = subprocess.Popen([sys.executable, "-m", self.module], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        self.process = subprocess.Popen([sys.executable, "-m", self.module, *self.arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         if self.niceness:
             os.setpriority(os.PRIO_PROCESS, self.process.pid, self.niceness)
         assert self.process.stderr is not None  # noqa: S101

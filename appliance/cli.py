@@ -1,0 +1,261 @@
+"""The command `pressbox`."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from appliance.exits import AUTH, FAILED, MEANINGS, NETWORK, OK, USAGE, Failure
+from firmware.model import FlowError, dump_flow, parse_flow
+from firmware.places import Places
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parser().parse_args(arguments)
+    command: Command = options.run
+    try:
+        return command(options)
+    except Failure as failure:
+        print(f"pressbox: {failure}", file=sys.stderr)
+        return failure.code
+    except KeyboardInterrupt:
+        return OK
+    except BrokenPipeError:  # the reader of our output went away
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+    except Exception as error:
+        code = _code_of(error)
+        if code is None:
+            raise
+        print(f"pressbox: {error}", file=sys.stderr)
+        return code
+
+
+def _code_of(error: Exception) -> int | None:
+    """Exit code of an error that is a sentence; None for one that is a fault of ours."""
+    kinds = {
+        "FlowError": USAGE,
+        "UrlError": USAGE,
+        "SecretError": AUTH,
+        "SrtRefused": AUTH,
+        "SrtError": NETWORK,
+        "UdpError": NETWORK,
+        "StoreError": FAILED,
+        "Refused": FAILED,
+        "AlreadyRunning": FAILED,
+    }
+    if isinstance(error, PermissionError) and not type(error).__mro__[0].__name__.startswith("Srt"):
+        return FAILED
+    return next((kinds[base.__name__] for base in type(error).__mro__ if base.__name__ in kinds), None)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(
+        prog="pressbox",
+        description="A camera on air over two paths, into flows that lose nothing.",
+        epilog="Try `pressbox demo`.  " + MEANINGS,
+    )
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
+
+    def command(name: str, run: Command, text: str, examples: str = "") -> argparse.ArgumentParser:
+        added = commands.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=(f"examples:\n{examples}\n\n" if examples else "") + MEANINGS,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        added.set_defaults(run=run)
+        return added
+
+    demo = command(
+        "demo",
+        _demo,
+        "show the main job on this machine: a camera, two encrypted paths, a merge, three outputs",
+        "  pressbox demo --camera clip:match.mp4",
+    )
+    demo.add_argument(
+        "--camera",
+        default="pattern?size=1280x720&fps=30&bitrate=4M",
+        metavar="CAMERA",
+        help="pattern, or clip:FILE for a film (default: pattern)",
+    )
+    demo.add_argument("--port", type=int, default=8080, help="TCP port of the page (default: 8080)")
+    demo.add_argument("--seconds", type=float, help="end by itself after so long on air")
+    demo.add_argument("-v", "--verbose", action="store_true", help="say what the workers say")
+
+    box = command(
+        "run", _run, "run this box: every flow that is wanted, and the page", "  pressbox run --port 8080\n  pressbox run --no-web"
+    )
+    box.add_argument("--port", type=int, default=8080, help="TCP port of the page (default: 8080)")
+    box.add_argument("--no-web", action="store_true", help="no page")
+
+    status = command("status", _status, "what every flow does now", "  pressbox status --watch\n  pressbox status --json | jq '.[].merge'")
+    status.add_argument("--watch", action="store_true", help="every second, until interrupted")
+    status.add_argument("--json", action="store_true", help="the snapshots as they are")
+
+    _add_flow_commands(command("flow", _status, "create, list, show, start, stop and delete flows"))
+    cut = command("cut", _cut, "rehearse: cut an output's path for some seconds", "  pressbox cut demo-box path-a --seconds 5")
+    cut.add_argument("flow", help="name of the flow")
+    cut.add_argument("output", help="name of its output")
+    cut.add_argument("--seconds", type=float, default=5.0, help="how long, 30 at most (default: 5)")
+
+    secret = command(
+        "secret",
+        _secret,
+        "keep passphrases by name, so that they are in no flow, log or command line",
+        "  pressbox secret generate path-a\n  pressbox secret set path-b < file",
+    )
+    secret.add_argument("action", choices=["set", "generate", "list", "delete"], help="set reads from standard input")
+    secret.add_argument("name", nargs="?", help="name of the secret")
+
+    grammar = (
+        "  pressbox send pattern 'srt://192.0.2.7:5000?mode=caller&latency=120&passphrase=@file:key'\n"
+        "  pressbox recv 'srt://:5000?mode=listener&passphrase=@file:key&allow=192.0.2.0/24' udp://127.0.0.1:5004\n"
+        "  pressbox recv rtp://0.0.0.0:5000 --second rtp://0.0.0.0:6000 udp://127.0.0.1:5004"
+    )
+    for name, text in (
+        ("send", "send a camera or a stream in the foreground"),
+        ("recv", "receive a stream, or two copies of one, in the foreground"),
+    ):
+        shot = command(name, _oneshot, text, grammar)
+        shot.add_argument("source", metavar="IN", help="pattern, clip:FILE, srt://, rtp:// or udp:// URL")
+        shot.add_argument("outputs", metavar="OUT", nargs="+", help="srt://, rtp:// or udp:// URL")
+        shot.add_argument("--second", metavar="IN", help="a second source, recovered together with the first")
+        shot.add_argument(
+            "--recover", choices=["merge", "failover"], default="merge", help="two copies of one stream, or two streams (default: merge)"
+        )
+        shot.add_argument("--window", type=int, default=200, metavar="MS", help="how long a merge waits for the slower copy (default: 200)")
+        shot.add_argument("--pacing", choices=["arrival", "pcr"], default="arrival", help="leave as it came, or smoothed by its PCR")
+        shot.add_argument("--stats", type=float, metavar="S", help="say how it goes every S seconds")
+        shot.add_argument("--json", action="store_true", help="say it as JSON, on standard output")
+        shot.add_argument("--seconds", type=float, metavar="S", help="end after so long")
+        shot.add_argument("--timeout", type=float, metavar="S", help="give up when nothing arrives within so long (exit code 6)")
+        shot.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
+    return top
+
+
+def _add_flow_commands(flow: argparse.ArgumentParser) -> None:
+    actions = flow.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
+    create = actions.add_parser("create", help="create a flow from a JSON file, or replace one")
+    create.add_argument("file", help="JSON file, - for standard input; `pressbox flow show NAME` prints one to start from")
+    create.add_argument("--start", action="store_true", help="and start it")
+    create.add_argument("--replace", action="store_true", help="there is one of this name: change it, while it runs")
+    for name, text in (
+        ("show", "print the definition as JSON"),
+        ("start", "start it, now and after every restart"),
+        ("stop", "stop it"),
+        ("delete", "stop and forget it"),
+    ):
+        actions.add_parser(name, help=text).add_argument("name", help="name of the flow")
+    listed = actions.add_parser("list", help="all flows")
+    listed.add_argument("--json", action="store_true", help="with their definitions")
+    flow.set_defaults(run=_flow)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from appliance import demo
+
+    return demo.run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from appliance import mediad
+
+    return mediad.run(Places.from_environment(), web_port=None if options.no_web else options.port)
+
+
+def _oneshot(options: argparse.Namespace) -> int:
+    from appliance import oneshot
+
+    return oneshot.run(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from appliance.show import status_json, status_lines
+
+    places = Places.from_environment()
+    while True:
+        if options.json:
+            print(status_json(places), flush=True)
+        else:
+            clear = "\x1b[H\x1b[2J" if options.watch and sys.stdout.isatty() else ""
+            print(clear + "\n".join(status_lines(places)), flush=True)
+        if not options.watch:
+            return OK
+        time.sleep(1.0)
+
+
+def _flow(options: argparse.Namespace) -> int:
+    from appliance.service import Service
+
+    service = Service(Places.from_environment())
+    action: str = options.action
+    if action == "create":
+        flow = parse_flow(_read(options.file))
+        if options.replace:
+            service.replace(flow)
+        else:
+            service.create(flow)
+        if options.start:
+            service.start(flow.name)
+    elif action == "list":
+        for kept in service.list():
+            line = {"name": kept.flow.name, "desired": kept.desired, "flow": kept.flow} if options.json else None
+            print(msgspec.json.encode(line).decode() if line else f"{kept.flow.name:24} {kept.desired}")
+    elif action == "show":
+        print(msgspec.json.format(dump_flow(service.get(options.name).flow), indent=2).decode())
+    else:
+        {"start": service.start, "stop": service.stop, "delete": service.delete}[action](options.name)
+    for notice in service.store.notices:
+        print(f"pressbox: {notice}", file=sys.stderr)
+    return OK
+
+
+def _read(file: str) -> bytes:
+    try:
+        return sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise FlowError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _cut(options: argparse.Namespace) -> int:
+    from appliance.service import Service
+
+    Service(Places.from_environment()).cut(options.flow, options.output, options.seconds)
+    return OK
+
+
+def _secret(options: argparse.Namespace) -> int:
+    from firmware.secrets import Secrets, generate
+
+    places = Places.from_environment()
+    places.create()
+    secrets = Secrets(places.secrets)
+    if options.action == "list":
+        print("\n".join(secrets.names()))
+        return OK
+    if not options.name:
+        raise Failure(USAGE, f"secret {options.action}: write the name of the secret")
+    if options.action == "delete":
+        secrets.delete(options.name)
+    elif options.action == "generate":
+        secrets.set(options.name, generate())
+        print(f"{options.name} is in {secrets.path(options.name)}")
+    else:
+        value = getpass.getpass("passphrase: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+        secrets.set(options.name, value)
+    return OK
+
+
+if __name__ == "__main__":
+    sys.exit(main())

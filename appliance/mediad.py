@@ -1,0 +1,35 @@
+"""The media daemon: the engine, with the pages beside it where they are wanted."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from firmware.child import Child
+from firmware.engine import Engine
+from firmware.places import Places
+
+
+def run(places: Places, *, web_port: int | None, when_up: Callable[[Engine], None] | None = None) -> int:
+    """Until SIGTERM, SIGINT or `stop` on the control socket. `when_up` runs in a thread beside the engine."""
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=os.environ.get("PRESSBOX_LOG", "INFO"))
+    engine = Engine(places)
+
+    def stop(*_: Any) -> None:
+        engine.stopping = True
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+    if web_port is not None:
+        engine.extra.append(Child("web", "appliance.webd", lambda: b"", arguments=["--port", str(web_port), "--with-parent"]))
+    try:
+        if when_up is not None:
+            threading.Thread(target=when_up, args=(engine,), daemon=True).start()
+        engine.run()
+    finally:
+        engine.close()
+    return 0

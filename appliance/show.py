@@ -1,0 +1,62 @@
+"""`pressbox status`: the snapshots as a person reads them in a terminal."""
+
+from __future__ import annotations
+
+import msgspec
+
+from firmware.places import Places
+from firmware.status import CaptureStatus, EndStatus, FlowStatus, read_snapshot
+
+
+def statuses(places: Places) -> list[FlowStatus]:
+    found = (read_snapshot(path, FlowStatus) for path in sorted(places.run.glob("*.flow.json")))
+    return [status for status in found if status is not None]
+
+
+def status_json(places: Places) -> str:
+    return msgspec.json.encode(statuses(places)).decode()
+
+
+def status_lines(places: Places) -> list[str]:
+    lines: list[str] = []
+    for status in statuses(places):
+        capture = read_snapshot(places.capture_snapshot(status.name), CaptureStatus)
+        lines += [*_flow_lines(status, capture), ""]
+    return lines[:-1] or ["no flow; `pressbox demo` shows one, `pressbox flow create FILE` makes one"]
+
+
+def _flow_lines(status: FlowStatus, capture: CaptureStatus | None) -> list[str]:
+    state = "NO NEWS" if status.stale and status.state == "ACTIVE" else status.state
+    head = f"{status.name}  {state}  {status.rate_bps / 1e6:.2f} Mb/s"
+    if status.picture:
+        head += f"  picture: {status.picture}"
+    if status.message:
+        head += f"  {status.message}"
+    lines = [head]
+    if capture:
+        lines.append(f"  camera {capture.camera}, {capture.encoder}, {capture.frames} frames, {capture.encode_ms:.1f} ms to encode one")
+    if status.sources or status.outputs:
+        lines.append("  " + _row("", "name", "protocol", "state", "Mb/s", "packets", "repaired", "lost", "dropped", "RTT ms"))
+    lines += [_end_line("in", end) for end in status.sources]
+    lines += [_end_line("out", end) for end in status.outputs]
+    merge = status.merge
+    if merge:
+        saved = ", ".join(f"{count} only by {name}" for name, count in merge.saved_by.items())
+        skew = "" if merge.skew_ms is None else f", skew {merge.skew_ms:+.1f} ms of {merge.window_ms}"
+        lines.append(f"  merge {merge.state}: {merge.released} out, {merge.lost} lost" + (f", {saved}" if saved else "") + skew)
+        if merge.message:
+            lines.append(f"    {merge.message}")
+    return lines
+
+
+def _end_line(side: str, end: EndStatus) -> str:
+    rtt = "" if end.rtt_ms is None else f"{end.rtt_ms:.1f}"
+    figures = (f"{end.rate_bps / 1e6:.2f}", end.packets, end.repaired, end.lost, end.dropped + end.refused, rtt)
+    return "  " + _row(side, end.name, end.protocol, end.state, *figures) + (f"  {end.message}" if end.message else "")
+
+
+def _row(side: str, name: str, protocol: str, state: str, *figures: object) -> str:
+    widths = (7, 10, 9, 7, 8, 7)
+    return f"{side:3} {name:14} {protocol:13} {state:11}" + "".join(
+        f" {figure:>{width}}" for figure, width in zip(figures, widths, strict=True)
+    )
