@@ -1,0 +1,136 @@
+"""The relay that other tests lean on."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.lab import relay as relay_module
+from tests.lab.relay import Relay
+
+
+@pytest.fixture
+def target():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        opened.bind(("127.0.0.1", 0))
+        opened.settimeout(5)
+        yield opened
+
+
+@pytest.fixture
+def client():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as opened:
+        opened.settimeout(5)
+        yield opened
+
+
+def arrivals(target: socket.socket, relay: Relay, sent: int, wait_for) -> list[int]:
+    wait_for(lambda: relay.forward.passed + relay.forward.lost == sent, 5, "every datagram at the relay")
+    target.settimeout(0.3)
+    numbers = []
+    while True:
+        try:
+            numbers.append(int(target.recv(2000)))
+        except TimeoutError:
+            return numbers
+
+
+def send(client: socket.socket, relay: Relay, count: int) -> None:
+    for number in range(count):
+        client.sendto(b"%d" % number, relay.address)
+
+
+def test_both_ways_and_clients_apart(target, client):
+    with Relay(target.getsockname()) as relay, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+        other.settimeout(5)
+        for end, word in ((client, b"one"), (other, b"two")):
+            end.sendto(word, relay.address)
+            data, way = target.recvfrom(2000)
+            assert data == word
+            target.sendto(word.upper(), way)
+        assert client.recv(2000) == b"ONE"
+        assert other.recv(2000) == b"TWO"
+        assert (relay.forward.passed, relay.back.passed) == (2, 2)
+
+
+def test_a_seed_loses_the_same_ones(target, client, wait_for):
+    lost = []
+    for seed in (3, 3, 4):
+        with Relay(target.getsockname(), loss=0.2, seed=seed) as relay:
+            send(client, relay, 1000)
+            arrived = arrivals(target, relay, 1000, wait_for)
+            lost.append(set(range(1000)) - set(arrived))
+            assert relay.forward.lost == len(lost[-1])
+    assert 140 < len(lost[0]) < 260
+    assert lost[0] == lost[1] != lost[2]
+
+
+def test_cut_and_restore(target, client, wait_for):
+    with Relay(target.getsockname()) as relay:
+        relay.cut()
+        send(client, relay, 10)
+        assert arrivals(target, relay, 10, wait_for) == []
+        relay.restore()
+        client.sendto(b"10", relay.address)
+        assert arrivals(target, relay, 11, wait_for) == [10]
+
+
+def test_delay_keeps_the_order(target, client):
+    with Relay(target.getsockname(), delay_ms=80) as relay:
+        began = time.monotonic()
+        send(client, relay, 50)
+        assert [int(target.recv(2000)) for _ in range(50)] == list(range(50))
+        assert 0.08 <= time.monotonic() - began < 1
+
+
+def test_chosen_datagrams(target, client, wait_for):
+    with Relay(target.getsockname(), drop=lambda datagram, forward: forward and datagram in (b"3", b"5")) as relay:
+        send(client, relay, 8)
+        assert arrivals(target, relay, 8, wait_for) == [0, 1, 2, 4, 6, 7]
+
+
+def test_a_deaf_target_is_no_end(target, client, udp_port):
+    with Relay(("127.0.0.1", udp_port())) as relay:
+        send(client, relay, 5)
+        relay.target = target.getsockname()
+        client.sendto(b"heard", relay.address)
+        while target.recv(2000) != b"heard":
+            pass
+
+
+def test_it_carries_more_than_3000_datagrams_a_second_each_way(target, client, wait_for):
+    with Relay(target.getsockname()) as relay:
+        client.sendto(b"0", relay.address)
+        way = target.recvfrom(2000)[1]
+        datagram = bytes(1360)
+        began = time.process_time()
+        for _ in range(300):
+            for _ in range(10):
+                client.sendto(datagram, relay.address)
+                target.sendto(datagram, way)
+            time.sleep(0.002)
+        wait_for(lambda: relay.forward.passed == 3001 and relay.back.passed == 3000, 5, "6,000 datagrams")
+        assert time.process_time() - began < 1
+
+
+def test_as_a_process(target, client):
+    host, port = target.getsockname()
+    with subprocess.Popen(
+        [sys.executable, Path(relay_module.__file__), f"{host}:{port}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdin
+        assert process.stdout
+        host, port = process.stdout.readline().split()
+        client.sendto(b"x", (host, int(port)))
+        assert target.recv(2000) == b"x"
+        process.stdin.write("cut\ncounts\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "1 0 0 0\n"
+        process.stdin.close()
+        assert process.wait(5) == 0
