@@ -9,6 +9,8 @@ import socket
 
 BUFFER_BYTES = 4 << 20  # about 3 s of 10 Mb/s, so that a busy moment loses nothing
 
+SO_RCVBUFFORCE = 33  # not in Python's socket module
+
 
 class UdpError(OSError):
     """A UDP socket that cannot be had, in one sentence."""
@@ -20,7 +22,7 @@ def open_receiver(address: str, port: int, interface: str = "") -> socket.socket
     family = socket.AF_INET6 if group.version == 6 else socket.AF_INET
     udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+        enlarge_receive_buffer(udp, BUFFER_BYTES)
         if group.is_multicast:
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         udp.bind((address, port))
@@ -55,6 +57,14 @@ def open_sender(host: str, port: int, *, bind_address: str = "", bind_device: st
         raise UdpError(what) from None
     udp.setblocking(False)
     return udp
+
+
+def enlarge_receive_buffer(udp: socket.socket, size_bytes: int) -> None:
+    """As large as asked for where we may (CAP_NET_ADMIN), else as large as the system's limit `net.core.rmem_max` allows."""
+    try:
+        udp.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, size_bytes)
+    except PermissionError:
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, size_bytes)
 
 
 def _join(udp: socket.socket, group: ipaddress.IPv4Address | ipaddress.IPv6Address, interface: str) -> None:
