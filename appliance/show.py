@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+
 import msgspec
 
+from appliance.verdict import judge
 from firmware.places import Places
 from firmware.status import CaptureStatus, EndStatus, FlowStatus, read_snapshot
 
@@ -26,13 +29,11 @@ def status_lines(places: Places) -> list[str]:
 
 
 def _flow_lines(status: FlowStatus, capture: CaptureStatus | None) -> list[str]:
-    state = "NO NEWS" if status.stale and status.state == "ACTIVE" else status.state
-    head = f"{status.name}  {state}  {status.rate_bps / 1e6:.2f} Mb/s"
-    if status.picture:
-        head += f"  picture: {status.picture}"
-    if status.message:
-        head += f"  {status.message}"
-    lines = [head]
+    verdict = judge(status, "STANDBY" if status.state == "STANDBY" else "ACTIVE", time.time() - status.at, 0)
+    lines = [
+        f"{status.name}  {verdict.word}  {status.rate_bps / 1e6:.2f} Mb/s" + (f"  picture: {status.picture}" if status.picture else "")
+    ]
+    lines += [f"  ! {reason}" for reason in verdict.reasons]
     if capture:
         lines.append(f"  camera {capture.camera}, {capture.encoder}, {capture.frames} frames, {capture.encode_ms:.1f} ms to encode one")
     if status.sources or status.outputs:

@@ -6,8 +6,10 @@ python -m appliance.webd --port 8080
 from __future__ import annotations
 
 import argparse
+import ctypes
 import logging
 import os
+import signal
 import socket
 import sys
 from typing import Any
@@ -19,6 +21,7 @@ from firmware.places import Places
 DEFAULT_PORT = 8080
 THREADS = 32  # more than browsers keep open at once; a slow one never holds up another
 EXIT_USAGE, EXIT_NETWORK = 2, 3
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Server(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
@@ -66,6 +69,12 @@ def listen(port: int) -> socket.socket:
     return listener
 
 
+def end_with_parent() -> None:
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() == 1:
+        sys.exit(0)  # it ended before we could ask
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m appliance.webd", description="Serve the pages of this box on 127.0.0.1.")
     parser.add_argument(
@@ -74,7 +83,11 @@ def main(arguments: list[str] | None = None) -> int:
         default=os.environ.get("PRESSBOX_WEB_PORT", DEFAULT_PORT),
         help="TCP port (default: PRESSBOX_WEB_PORT or 8080; 0 takes a free one)",
     )
-    port = parser.parse_args(arguments).port
+    parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends, however it ends")
+    options = parser.parse_args(arguments)
+    port: int = options.port
+    if options.with_parent:
+        end_with_parent()
     logging.basicConfig(format="web: %(message)s")
     if not 0 <= port <= 65535:
         print(f"web: port {port} is not between 0 and 65535", file=sys.stderr)

@@ -13,7 +13,7 @@ from firmware.places import Places
 from firmware.status import CaptureStatus, read_snapshot
 
 START_NS = 10_000_000_000  # time a camera has to give its first picture
-STALL_NS = 3_000_000_000  # without a picture, and the worker is started anew
+STALL_NS = 2_000_000_000  # without a picture, and the worker is started anew
 SLATE_AFTER_NS = 1_000_000_000  # let the camera start first: making the slate costs a moment of processor
 
 log = logging.getLogger("pressbox.capture")

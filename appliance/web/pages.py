@@ -11,10 +11,10 @@ import msgspec
 from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
+from appliance import words
 from appliance.ask import Refused, ask
-from appliance.web import words
+from appliance.verdict import worst
 from appliance.web.guard import check_form
-from appliance.web.verdict import worst
 from appliance.web.watch import View, Watch
 from firmware.model import RtpOutput, SrtListenerOutput, UdpOutput
 from firmware.places import Places

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from appliance.web.verdict import SINCE_S, Verdict, judge
+from appliance.verdict import SINCE_S, Verdict, judge
 from firmware.model import Flow
 from firmware.places import Places
 from firmware.status import STALE_S, CaptureStatus, FlowStatus, read_snapshot

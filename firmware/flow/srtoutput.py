@@ -15,6 +15,8 @@ from firmware.status import EndStatus
 
 LONGEST_BACKLOG = 2000  # datagrams that wait for a full send buffer: about 2 s of 10 Mb/s
 MAX_RECEIVERS = 64
+SILENT_NS = 1_000_000_000  # libsrt itself takes 5 s to find that nobody acknowledges any more
+SILENT_RTTS = 4
 
 
 class Connection:
@@ -28,6 +30,8 @@ class Connection:
     def __init__(self, socket: srt.Socket) -> None:
         self.socket = socket
         self.backlog: deque[bytes] = deque()
+        self._heard = (0, 0)  # acknowledgements, and packets sent when they last grew
+        self._heard_ns = 0
 
     def send(self, datagrams: list[bytes]) -> None:
         """SrtBroken when the connection is gone or cannot keep up."""
@@ -40,6 +44,17 @@ class Connection:
             if not send(datagram):
                 backlog.extend(datagrams[place:])
                 break
+
+    def figures(self, now_ns: int) -> srt.Statistics:
+        """What libsrt counted; SrtBroken when the far end takes packets no more, whatever the socket's state says."""
+        figures = self.socket.statistics()
+        acknowledged, sent = self._heard
+        if figures.acknowledgements > acknowledged or figures.sent_packets == sent or not self._heard_ns:
+            self._heard = (figures.acknowledgements, figures.sent_packets)
+            self._heard_ns = now_ns
+        elif now_ns - self._heard_ns > max(SILENT_NS, int(figures.rtt_ms * SILENT_RTTS * 1e6)):
+            raise srt.SrtBroken(f"{self.socket.far_end} acknowledges nothing any more")
+        return figures
 
     def _drain(self) -> None:
         backlog = self.backlog
@@ -88,7 +103,7 @@ class SrtCaller:
             self._changed.set()
         if connection is not None:
             try:
-                self._figures = connection.socket.statistics()
+                self._figures = connection.figures(now_ns)
             except srt.SrtError as error:
                 self._drop(str(error))
 
@@ -181,6 +196,7 @@ class SrtListener:
         self._allowed = Allowlist(spec.allow)
         self._passphrase = passphrase
         self._receivers: list[Connection] = []
+        self._figures: list[srt.Statistics] = []
         self._cut_until_ns = 0
         self._listener = srt.open_listener(
             spec.address,
@@ -207,9 +223,7 @@ class SrtListener:
                 self.tally.packets += len(datagrams)
                 self.tally.bytes += sum(map(len, datagrams))
             except srt.SrtBroken as error:
-                self.message = str(error)
-                self._receivers.remove(receiver)
-                receiver.socket.close()
+                self._hang_up(receiver, str(error))
 
     def tick(self, now_ns: int) -> None:
         try:
@@ -218,6 +232,17 @@ class SrtListener:
                 self.message = ""
         except srt.SrtBroken as error:
             self.message = str(error)
+        self._figures = []
+        for receiver in tuple(self._receivers):
+            try:
+                self._figures.append(receiver.figures(now_ns))
+            except srt.SrtError as error:
+                self._hang_up(receiver, str(error))
+
+    def _hang_up(self, receiver: Connection, why: str) -> None:
+        self.message = why
+        self._receivers.remove(receiver)
+        receiver.socket.close()
 
     def cut(self, until_ns: int) -> None:
         self._cut_until_ns = until_ns
@@ -225,12 +250,7 @@ class SrtListener:
     def status(self, now_ns: int) -> EndStatus:
         tally = self.tally
         tally.look(now_ns)
-        figures = []
-        for receiver in self._receivers:
-            try:
-                figures.append(receiver.socket.statistics())
-            except srt.SrtError:
-                continue  # `send` will find it broken
+        figures = self._figures
         return EndStatus(
             name=self.spec.name,
             protocol="srt-listener",

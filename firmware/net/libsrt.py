@@ -167,6 +167,7 @@ class Library:
     version: str
     package: str  # "libsrt1.5-openssl 1.5.1-1+deb12u2", or "" where no package owns the file
     log: deque[LogLine] = field(default_factory=lambda: deque(maxlen=200))
+    hooks: dict[int, object] = field(default_factory=dict)  # what libsrt may still call, by listener
     _keep: list[object] = field(default_factory=list)
 
     def __str__(self) -> str:
@@ -183,6 +184,8 @@ class Library:
             self.log.append(LogLine(level, (area or b"").decode(errors="replace"), (message or b"").decode(errors="replace").strip(": \n")))
 
         def stop() -> None:
+            for listener in list(self.hooks):  # srt_cleanup waits for a hook that runs, and such a hook for srt_cleanup: none may run
+                self.cdll.srt_close(listener)
             self.cdll.srt_setloghandler(None, None)
             self.cdll.srt_cleanup()  # closes every socket first
 

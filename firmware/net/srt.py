@@ -223,7 +223,7 @@ class Listener:
         self._passphrase = passphrase
         if admit:
             hook = LISTEN_HOOK(self._decide)
-            _hooks[socket.handle] = hook
+            socket.library.hooks[socket.handle] = hook
             socket.library.cdll.srt_listen_callback(socket.handle, hook, None)
 
     def __enter__(self) -> Listener:
@@ -250,7 +250,7 @@ class Listener:
     def close(self) -> None:
         """Take no more callers; the sockets of those that came live on."""
         self.socket.close()  # waits for a hook that runs
-        _hooks.pop(self.socket.handle, None)
+        self.socket.library.hooks.pop(self.socket.handle, None)
 
     def _decide(self, _opaque: object, handle: int, handshake_version: int, peer: int, stream_id: bytes | None) -> int:
         """libsrt's listen callback: 0 lets in. Nothing may get out of it, for ctypes makes a 0 of every exception."""
@@ -274,6 +274,3 @@ class Listener:
             return -1
         passphrase = (self._passphrase if answer.passphrase is None else answer.passphrase).encode()
         return int(lib.srt_setsockflag(handle, OPTIONS["passphrase"].number, passphrase, len(passphrase)))
-
-
-_hooks: dict[int, object] = {}  # what libsrt may still call, by listener: outlives a Listener that nobody closed

@@ -21,6 +21,7 @@ class Statistics:
     resent_packets: int
     sent_lost_packets: int  # reported missing by the receiver
     sent_dropped_packets: int  # given up before they left: too late
+    acknowledgements: int  # that the receiver sent
     # receiver
     received_packets: int  # each once
     received_bytes: int
@@ -58,6 +59,7 @@ class Statistics:
             resent_packets=raw.pktRetransTotal,
             sent_lost_packets=raw.pktSndLossTotal,
             sent_dropped_packets=raw.pktSndDropTotal,
+            acknowledgements=raw.pktRecvACKTotal,
             received_packets=raw.pktRecvUniqueTotal,
             received_bytes=raw.byteRecvUniqueTotal,
             received_lost_packets=raw.pktRcvLossTotal,

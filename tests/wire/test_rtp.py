@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 
 import pytest
@@ -40,10 +41,8 @@ def test_what_is_not_rtp_is_refused_with_its_reason(datagram, reason):
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(datagram):
-    try:
+    with contextlib.suppress(RtpError):
         parse(datagram)
-    except RtpError as error:
-        assert str(error)
 
 
 def test_numbers_run_on_across_the_wrap():
