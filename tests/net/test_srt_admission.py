@@ -105,8 +105,8 @@ def test_a_hook_that_fails_lets_nobody_in(lab, passphrase, admit, failure, secur
 
 @pytest.mark.parametrize("secured", [True, False])
 def test_nobody_gets_in_past_a_hook_that_was_never_asked(lab, passphrase, secured, monkeypatch):
-    """What ctypes does when it cannot call the hook at all: it answers 0, which lets in. Later than at the start libsrt 1.5.4 takes no other hook."""
-    never_asking = LISTEN_HOOK(lambda *_: 0)
+    """What ctypes does when it cannot call the hook at all: it answers 0, which lets in."""
+    never_asking = LISTEN_HOOK(lambda *_: 0)  # in place from the start: libsrt 1.5.4 takes no other one while it listens
     monkeypatch.setattr(srt, "LISTEN_HOOK", lambda _: never_asking)
     ours = passphrase if secured else ""
     listener = lab.listener(passphrase=ours, admit=lambda _: srt.Admission())
