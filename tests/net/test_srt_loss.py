@@ -30,9 +30,9 @@ def offsets(got: list[tuple[bytes, int, int]]) -> set[int]:
 
 
 def test_loss_is_repaired_and_counted(lab, receive, passphrase):
-    listener = lab.listener(passphrase=passphrase, latency_ms=250)
-    with Relay(listener.address, loss=0.1, seed=5, delay_ms=5) as relay:
-        caller = lab.caller(relay.address, passphrase=passphrase, latency_ms=250)
+    listener = lab.listener(passphrase=passphrase, latency_ms=800)
+    with Relay(listener.address, loss=0.1, loss_back=0.02, seed=5, delay_ms=5) as relay:
+        caller = lab.caller(relay.address, passphrase=passphrase, latency_ms=800)
         assert caller.wait_connected(5000)
         accepted = lab.accepted(listener)
         thread = stream(caller, 500)
