@@ -78,6 +78,7 @@ class SrtCaller:
         self._connection: Connection | None = None
         self._figures: srt.Statistics | None = None
         self._resent = self._lost = 0  # of connections that ended
+        self._was_connected = False  # what was not sent before the first connection is not missed
         self._changed = threading.Event()  # the loop found the connection broken, or a cut, or the end
         self._closing = False
         self._cut_until_ns = 0
@@ -87,7 +88,8 @@ class SrtCaller:
     def send(self, datagrams: list[bytes], now_ns: int) -> None:
         connection = self._connection
         if connection is None:
-            self.tally.dropped += len(datagrams)
+            if self._was_connected:
+                self.tally.dropped += len(datagrams)
             return
         try:
             connection.send(datagrams)
@@ -144,6 +146,7 @@ class SrtCaller:
                     refusals = 0
                     self.message = ""
                     self._connection = Connection(socket)
+                    self._was_connected = True
                     self._changed.wait()
                     self._connection = None
             except (srt.SrtError, OSError) as error:

@@ -29,6 +29,7 @@ class Report:
     pcr_jumps: int = 0  # 2.3b: a step of over 100 ms or backwards, not flagged
     pcr_error_ns: float = 0.0  # worst against constant rate, 2.4: at most 500
     pts_gap_ms: float = 0.0  # longest on any PID, 2.5: at most 700
+    pts_backwards: int = 0  # the streams here have no B-pictures: presentation times only grow
     pts_before_pcr: int = 0  # pictures or sound that were due before they came
     rate_bps: float = 0.0
     null_share: float = 0.0
@@ -139,6 +140,8 @@ class Analyser:
             gap = (pts - self._pts[pid]) % 2**33
             if gap < 2**32:
                 self.report.pts_gap_ms = max(self.report.pts_gap_ms, gap / 90)
+            else:
+                self.report.pts_backwards += 1
         self._pts[pid] = pts
         if self._pcr and (pts - self._pcr[1] // 300) % 2**33 >= 2**32:
             self.report.pts_before_pcr += 1
