@@ -18,6 +18,7 @@ from firmware.wire.ts import is_transport_stream
 BURST = 64  # datagrams read before the loop looks elsewhere
 LONE_NS = 200_000  # after so long a pause one datagram has come, not several: no second look, which costs as much as the first
 SILENT_NS = 1_000_000_000
+INCUMBENT_NS = 500_000_000  # a sender that was heard this lately is not replaced by another
 
 RESTART = -2  # in place of a number: the leg's numbers begin afresh
 
@@ -77,28 +78,35 @@ class DatagramSource:
                 self.tally.refused += 1
                 continue
             number = -1
+            packet = None
             if self._is_rtp:
                 try:
-                    number, datagram = self._parse(datagram)
+                    packet = rtp.parse(datagram)
                 except rtp.RtpError:
                     self.tally.dropped += 1
                     continue
+                datagram = packet.payload
             if not is_transport_stream(datagram):
                 self.tally.dropped += 1
                 continue
-            self._peer = peer
+            if peer != self._peer:
+                if self._peer is not None and now_ns - self._heard_ns < INCUMBENT_NS:
+                    self.tally.refused += 1
+                    continue
+                self._peer = peer
+            if packet is not None:
+                number = self._number(packet)
             self._heard_ns = now_ns
             self.tally.packets += 1
             self.tally.bytes += len(datagram)
             self._deliver(self.leg, number, datagram, now_ns)
 
-    def _parse(self, datagram: bytes) -> tuple[int, bytes]:
-        packet = rtp.parse(datagram)
+    def _number(self, packet: rtp.RtpPacket) -> int:
         if packet.ssrc != self._ssrc:
             self._new_sender(packet.ssrc)
         number = self._unwrap(packet.sequence)
         self._count(number)
-        return number, packet.payload
+        return number
 
     def _new_sender(self, ssrc: int) -> None:
         self._lost_before = self._lost()

@@ -74,6 +74,7 @@ class SrtCaller:
         self.spec = spec
         self.tally = Tally()
         self.message = ""
+        self.unconnected: Literal["connecting", "failed"] = "connecting"  # failed while the far end says no
         self._passphrase = passphrase
         self._connection: Connection | None = None
         self._figures: srt.Statistics | None = None
@@ -145,6 +146,7 @@ class SrtCaller:
                     socket.wait_connected()
                     refusals = 0
                     self.message = ""
+                    self.unconnected = "connecting"
                     self._connection = Connection(socket)
                     self._was_connected = True
                     self._changed.wait()
@@ -152,6 +154,7 @@ class SrtCaller:
             except (srt.SrtError, OSError) as error:
                 self.message = str(error)
                 refusals = refusals + 1 if was_refused(error) else 0
+                self.unconnected = "failed" if refusals else "connecting"
             if not self._closing and not self._cut_until_ns:
                 self._changed.clear()
                 self._changed.wait(redial_delay_s(refusals))
@@ -159,7 +162,7 @@ class SrtCaller:
     def status(self, now_ns: int) -> EndStatus:
         tally, figures = self.tally, self._figures
         tally.look(now_ns)
-        state: Literal["off", "connected", "connecting"] = "connecting"
+        state: Literal["off", "connected", "connecting", "failed"] = self.unconnected
         if self._cut_until_ns:
             state = "off"
         elif self._connection is not None:
@@ -182,9 +185,10 @@ class SrtCaller:
         )
 
     def close(self) -> None:
+        """The dialling thread ends by itself, in 3 s at most: the loop does not wait for it."""
         self._closing = True
+        self._connection = None
         self._changed.set()
-        self._thread.join(timeout=4)
 
 
 class SrtListener:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from firmware.flow.admission import Allowlist
-from firmware.flow.sources import RESTART, Arrival
+from firmware.flow.sources import INCUMBENT_NS, RESTART, Arrival
 from firmware.flow.tally import Tally
 from firmware.model import SrtCallerSource, SrtListenerSource
 from firmware.net import srt
@@ -19,7 +19,6 @@ from firmware.status import EndStatus
 from firmware.wire.seq import Unwrap
 from firmware.wire.ts import is_transport_stream
 
-INCUMBENT_NS = 500_000_000  # a sender that delivered this lately is not replaced by another
 REDIAL_S = 0.25
 LONGEST_REFUSAL_S = 30.0
 CONFLICT, FORBIDDEN = 1409, 1403
@@ -32,7 +31,7 @@ class SrtLeg(ABC):
     """One connection after another, read into the inbox. Subclasses say how a connection comes about."""
 
     protocol: ClassVar[str]
-    unconnected: ClassVar[Literal["waiting", "connecting"]]
+    unconnected: Literal["waiting", "connecting", "failed"]
 
     def __init__(self, spec: SrtListenerSource | SrtCallerSource, leg: int, passphrase: str, inbox: deque[Arrival], wake: Wake) -> None:
         self.spec = spec
@@ -58,7 +57,6 @@ class SrtLeg(ABC):
         connection = self._socket
         if connection is not None:
             connection.close()
-        self._thread.join(timeout=2)
 
     @abstractmethod
     def _run(self) -> None:
@@ -185,10 +183,10 @@ class SrtListenerLeg(SrtLeg):
 
 
 class SrtCallerLeg(SrtLeg):
-    """Dials a sender, again and again."""
+    """Dials a sender, again and again. It has failed while the far end says no, and goes on asking."""
 
     protocol = "srt-caller"
-    unconnected = "connecting"
+    unconnected: Literal["connecting", "failed"] = "connecting"
 
     def __init__(self, spec: SrtCallerSource, leg: int, passphrase: str, inbox: deque[Arrival], wake: Wake) -> None:
         super().__init__(spec, leg, passphrase, inbox, wake)
@@ -215,11 +213,13 @@ class SrtCallerLeg(SrtLeg):
                 self._socket = connection
                 connection.wait_connected()
                 refusals = 0
+                self.unconnected = "connecting"
                 self._read(connection)
             except (srt.SrtError, OSError) as error:
                 self._socket = None
                 self.message = str(error)
                 refusals = refusals + 1 if was_refused(error) else 0
+                self.unconnected = "failed" if refusals else "connecting"
             self._closing.wait(redial_delay_s(refusals))
 
     def _interrupt(self) -> None:
