@@ -75,7 +75,7 @@ def _run(flow: Flow, secrets: dict[str, str], places: Places, options: argparse.
         captures.keep(time.monotonic_ns())  # first, for it takes longest to start
         job = msgspec.structs.replace(job, slate=str(captures.slate))
     try:
-        worker = FlowWorker(job, flow)
+        worker = FlowWorker(job, flow, strict=True)
     except BaseException:
         if captures:
             captures.stop()

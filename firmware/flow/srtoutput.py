@@ -83,8 +83,7 @@ class SrtCaller:
         self._changed = threading.Event()  # the loop found the connection broken, or a cut, or the end
         self._closing = False
         self._cut_until_ns = 0
-        self._thread = threading.Thread(target=self._keep_connected, name=f"srt {spec.name}", daemon=True)
-        self._thread.start()
+        threading.Thread(target=self._keep_connected, name=f"srt {spec.name}", daemon=True).start()
 
     def send(self, datagrams: list[bytes], now_ns: int) -> None:
         connection = self._connection

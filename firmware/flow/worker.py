@@ -24,21 +24,11 @@ from typing import Any
 import msgspec
 
 from firmware.flow.camera import CameraSource
-from firmware.flow.outputs import DatagramOutput, FlowOutput
+from firmware.flow.ends import CANNOT_OPEN, Unopened, open_output, open_source
+from firmware.flow.outputs import FlowOutput
 from firmware.flow.recover import Recover, recover_for
-from firmware.flow.sources import RESTART, Arrival, DatagramSource, FlowSource
-from firmware.model import (
-    Camera,
-    Flow,
-    Output,
-    RtpOutput,
-    Source,
-    SrtCallerOutput,
-    SrtCallerSource,
-    SrtListenerOutput,
-    SrtListenerSource,
-    UdpOutput,
-)
+from firmware.flow.sources import RESTART, Arrival, FlowSource
+from firmware.model import Camera, Flow, Output, Source, Srt
 from firmware.status import FlowStatus, write_snapshot
 from firmware.wire.keypicture import KeyPictures
 from firmware.wire.pacer import Pacer
@@ -46,6 +36,7 @@ from firmware.wire.rtp import Numberer
 
 TICK_NS = 100_000_000
 SNAPSHOT_NS = 500_000_000
+RETRY_NS = 2_000_000_000
 PACER_DELAY_NS = 80_000_000
 SWITCH_INTERVAL_S = 0.0005  # a leg's thread must not wait 5 ms for the loop to give way
 
@@ -75,7 +66,10 @@ class Job(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class FlowWorker:
-    def __init__(self, job: Job, flow: Flow) -> None:
+    """`strict`: an end that cannot be opened is an error; else it is tried again every now and then while the others run."""
+
+    def __init__(self, job: Job, flow: Flow, *, strict: bool = False) -> None:
+        self._strict = strict
         self.job = job
         self.flow = flow
         self.started_at = time.time()
@@ -94,11 +88,13 @@ class FlowWorker:
         self._specs: dict[str, Output] = {}
         self._recover: Recover
         self._pacer: Pacer | None = None
+        self._tried_ns = 0
         self._patience_ns = 0  # how long an arrival may wait in the inbox
         self._number = Numberer(int.from_bytes(os.urandom(4), "big"), int.from_bytes(os.urandom(2), "big"))
         self._key_pictures = KeyPictures() if job.key_picture else None
         self._open_sources()
         self._open_outputs()
+        self._strict = False
 
     # what the flow is made of
 
@@ -115,7 +111,6 @@ class FlowWorker:
             for source in self._sources:
                 source.close()
             self._open_sources()
-            self._readers_changed = True
         self._open_outputs()
 
     def _open_sources(self) -> None:
@@ -126,20 +121,18 @@ class FlowWorker:
         self._pacer = Pacer(PACER_DELAY_NS) if self.flow.pacing == "pcr" and self.flow.camera is None else None
         # A merge holds everything for its window anyway: its loop need not wake for every datagram
         self._patience_ns = self.flow.window_ms * 500_000 if len(self.flow.sources) > 1 and self.flow.recover == "merge" else 0
+        self._look_again()
 
-    def _open_source(self, leg: int, source: Source) -> FlowSource:
-        if isinstance(source, Camera):
-            slate = Path(self.job.slate) if self.job.slate else None
-            self._camera = CameraSource(source, Path(self.job.handoff), slate, time.monotonic_ns(), self._look_again)
-            return self._camera
-        if isinstance(source, SrtListenerSource | SrtCallerSource):
-            from firmware.flow.srtsource import SrtCallerLeg, SrtListenerLeg
-
-            secret = self.job.secrets.get(source.secret, "")
-            if isinstance(source, SrtListenerSource):
-                return SrtListenerLeg(source, leg, secret, self._inbox, self._wake)
-            return SrtCallerLeg(source, leg, secret, self._inbox, self._wake)
-        return DatagramSource(source, leg, self._recover.push, self._recover.restart)
+    def _open_source(self, leg: int, spec: Source) -> FlowSource:
+        try:
+            if isinstance(spec, Camera):
+                slate = Path(self.job.slate) if self.job.slate else None
+                self._camera = CameraSource(spec, Path(self.job.handoff), slate, time.monotonic_ns(), self._look_again)
+                return self._camera
+            secret = self.job.secrets.get(spec.secret, "") if isinstance(spec, Srt) else ""
+            return open_source(spec, leg, secret, self._recover, self._inbox, self._wake)
+        except CANNOT_OPEN as error:
+            return self._unopened(spec, error)
 
     def _open_outputs(self) -> None:
         wanted = {output.name: output for output in self.flow.outputs if output.enabled}
@@ -153,15 +146,26 @@ class FlowWorker:
                 self._specs[name] = spec
 
     def _open_output(self, spec: Output) -> FlowOutput:
-        if isinstance(spec, UdpOutput | RtpOutput):
-            return DatagramOutput(spec)
-        from firmware.flow.srtoutput import SrtCaller, SrtListener
+        try:
+            return open_output(spec, self.job.secrets.get(spec.secret, "") if isinstance(spec, Srt) else "")
+        except CANNOT_OPEN as error:
+            return self._unopened(spec, error)
 
-        secret = self.job.secrets.get(spec.secret, "")
-        if isinstance(spec, SrtListenerOutput):
-            return SrtListener(spec, secret)
-        assert isinstance(spec, SrtCallerOutput)  # noqa: S101
-        return SrtCaller(spec, secret)
+    def _unopened(self, spec: Source | Output, error: Exception) -> Unopened:
+        if self._strict:
+            raise error
+        log.warning("%s cannot be opened: %s", spec.name, error)
+        return Unopened(spec, error)
+
+    def _try_again(self) -> None:
+        """What could not be opened: a port may be free by now, an address be there."""
+        for leg, source in enumerate(self._sources):
+            if isinstance(source, Unopened):
+                self._sources[leg] = self._open_source(leg, self.flow.sources[leg])
+                self._look_again()
+        for name, output in self._outputs.items():
+            if isinstance(output, Unopened):
+                self._outputs[name] = self._open_output(self._specs[name])
 
     def cut(self, cut: Cut) -> None:
         output = self._outputs.get(cut.output)
@@ -280,8 +284,11 @@ class FlowWorker:
     def _tick(self, now_ns: int) -> None:
         if self._camera is not None:
             self._camera.tick(now_ns)
-        for output in self._outputs.values():
+        for output in tuple(self._outputs.values()):
             output.tick(now_ns)
+        if now_ns - self._tried_ns > RETRY_NS:
+            self._tried_ns = now_ns
+            self._try_again()
         if self.on_tick is not None:
             self.on_tick(now_ns)
 
