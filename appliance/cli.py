@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.exits import AUTH, FAILED, MEANINGS, NETWORK, OK, USAGE, Failure
+from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
 
@@ -46,6 +46,7 @@ def _code_of(error: Exception) -> int | None:
         "FlowError": USAGE,
         "UrlError": USAGE,
         "SecretError": AUTH,
+        "CameraError": MEDIA,
         "SrtRefused": AUTH,
         "SrtError": NETWORK,
         "UdpError": NETWORK,
@@ -242,11 +243,13 @@ def _secret(options: argparse.Namespace) -> int:
     places.create()
     secrets = Secrets(places.secrets)
     if options.action == "list":
-        print("\n".join(secrets.names()))
+        print("".join(f"{name}\n" for name in secrets.names()), end="")
         return OK
     if not options.name:
         raise Failure(USAGE, f"secret {options.action}: write the name of the secret")
     if options.action == "delete":
+        if options.name not in secrets.names():
+            raise Failure(FAILED, f"there is no secret `{options.name}`; `pressbox secret list` shows those there are")
         secrets.delete(options.name)
     elif options.action == "generate":
         secrets.set(options.name, generate())

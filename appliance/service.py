@@ -10,6 +10,7 @@ from firmware.places import Places
 from firmware.secrets import Secrets
 from firmware.status import FlowStatus, read_snapshot
 from firmware.store import Kept, Store
+from hw.camera import check_camera
 
 
 class Service:
@@ -58,7 +59,9 @@ class Service:
         ask(self.places.control, request)
 
     def _check(self, flow: Flow) -> None:
-        """A secret that is missing is said now, not when the flow starts."""
+        """A secret or a camera that is missing is said now, not when the flow starts."""
+        if flow.camera:
+            check_camera(flow.camera.camera)
         for secret in sorted(flow.secrets):
             self.secrets.get(secret)
 

@@ -182,7 +182,7 @@ def parse_flow(data: object) -> Flow:
         return msgspec.convert(data, type=Flow)
     except msgspec.ValidationError as error:
         raise FlowError(_in_words(str(error))) from None
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise FlowError(f"not JSON: {error}") from None
 
 
@@ -202,6 +202,8 @@ def _in_words(message: str) -> str:
         what += "; allowed are " + ", ".join(_choices(key))
     elif "matching regex" in what and key and key.endswith("name"):
         what = "a name is 1 to 63 of a-z, 0-9 and -, and starts with a letter or a digit"
+    if not key and what.startswith(("Expected", "Object")):
+        key = "the flow"
     return f"{key}: {what}" if key else what
 
 

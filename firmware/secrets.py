@@ -64,7 +64,10 @@ class Secrets:
     def set(self, name: str, value: str) -> None:
         """Keep the secret; whoever reads meanwhile gets the old value or the new one."""
         path = self.path(name)
-        check_passphrase(value)
+        try:
+            check_passphrase(value)
+        except SecretError as error:
+            raise SecretError(f"the secret `{name}` is not set: {error}") from None
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self.folder / f".{name}.{os.getpid()}.{token_bytes(4).hex()}"
         try:

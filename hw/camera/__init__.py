@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from hw.frame import Frame
@@ -22,17 +23,28 @@ class Camera(Protocol):
     def close(self) -> None: ...
 
 
+def check_camera(text: str) -> None:
+    """Raises `CameraError` for one that cannot be, without opening it."""
+    kind, _, what = text.partition(":")
+    if kind == "clip" and what:
+        try:
+            Path(what).open("rb").close()
+        except (OSError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise CameraError(f"camera `{text}` cannot be read: {why}; {ALLOWED}") from None
+    elif kind == "clip":
+        raise CameraError(f"camera `{text}`: the file is missing; {ALLOWED}")
+    elif text != "pattern":
+        raise CameraError(f"camera `{text}` is not known; {ALLOWED}")
+
+
 def open_camera(text: str, width: int, height: int, fps: int) -> Camera:
     """Open the camera that `text` names, at that size and rate; raises `CameraError`."""
-    kind, _, what = text.partition(":")
+    check_camera(text)
     if text == "pattern":
         from hw.camera.pattern import Pattern
 
         return Pattern(width, height, fps)
-    if kind == "clip" and what:
-        from hw.camera.clip import Clip
+    from hw.camera.clip import Clip
 
-        return Clip(what, width, height, fps)
-    if kind == "clip":
-        raise CameraError(f"camera `{text}`: the file is missing; {ALLOWED}")
-    raise CameraError(f"camera `{text}` is not known; {ALLOWED}")
+    return Clip(text.removeprefix("clip:"), width, height, fps)
