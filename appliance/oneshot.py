@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import shutil
 import signal
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
-from appliance.exits import NOT_ARRIVING, OK, Failure
+from appliance.exits import AUTH, MEDIA, NOT_ARRIVING, OK, USAGE, Failure
 from firmware.captures import Captures
 from firmware.flow.worker import FlowWorker, Job
-from firmware.model import Camera, Flow, FlowError, Source, Srt
+from firmware.model import Camera, Flow, FlowError, Output, Source, Srt
 from firmware.places import Places
 from firmware.secrets import Secrets
-from firmware.status import FlowStatus
-from firmware.urls import Parsed, parse_output, parse_source
+from firmware.status import EndStatus, FlowStatus
+from firmware.urls import Parsed, UrlError, parse_output, parse_source, redact
+from hw.camera import check_camera
+
+LOOK_NS = 500_000_000
+
+RESTARTS = logging.getLogger("pressbox.child")  # of the camera: worth a word once there was a picture, else it is why the command ends
+
+E = TypeVar("E", Source, Output)
 
 
 def run(options: argparse.Namespace) -> int:
     flow, secrets = flow_of(options)
     if options.command == "recv" and flow.camera:
-        raise Failure(2, f"recv takes from the network; `{options.source}` is a camera: use pressbox send")
+        raise Failure(USAGE, f"recv takes from the network; `{options.source}` is a camera: use pressbox send")
     warn_of_clear_ends(flow, options.quiet)
+    logging.basicConfig(format="pressbox: %(message)s", level=logging.WARNING)
+    RESTARTS.setLevel(logging.ERROR)
     folder = Path(tempfile.mkdtemp(prefix="pressbox-"))
     try:
         return _run(flow, secrets, Places(folder, folder), options)
@@ -36,10 +48,8 @@ def run(options: argparse.Namespace) -> int:
 
 def flow_of(options: argparse.Namespace) -> tuple[Flow, dict[str, str]]:
     """The flow that the URLs describe, and the passphrases it needs."""
-    sources: list[Parsed[Source]] = [parse_source(options.source, "in-a")]
-    if options.second:
-        sources.append(parse_source(options.second, "in-b"))
-    outputs = [parse_output(url, f"out-{number}") for number, url in enumerate(options.outputs, 1)]
+    sources = [_parsed(parse_source, url, name) for url, name in ((options.source, "in-a"), (options.second, "in-b")) if url is not None]
+    outputs = [_parsed(parse_output, url, f"out-{number}") for number, url in enumerate(options.outputs, 1)]
     try:
         flow = Flow(
             name="foreground",
@@ -58,6 +68,13 @@ def flow_of(options: argparse.Namespace) -> tuple[Flow, dict[str, str]]:
     return flow, secrets
 
 
+def _parsed(parse: Callable[[str, str], Parsed[E]], url: str, name: str) -> Parsed[E]:
+    try:
+        return parse(url, name)
+    except UrlError as error:
+        raise UrlError(f"`{redact(url)}`: {error}") from None
+
+
 def warn_of_clear_ends(flow: Flow, quiet: bool) -> None:
     clear = [end.name for end in (*flow.sources, *flow.outputs) if isinstance(end, Srt) and end.clear]
     if clear and not quiet:
@@ -71,6 +88,7 @@ def _run(flow: Flow, secrets: dict[str, str], places: Places, options: argparse.
     job = Job(flow=flow, secrets=secrets, handoff=str(places.handoff(flow.name)))
     if isinstance(flow.camera, Camera):
         places.create()
+        check_camera(flow.camera.camera)
         captures = Captures(flow.name, flow.camera, places)
         captures.keep(time.monotonic_ns())  # first, for it takes longest to start
         job = msgspec.structs.replace(job, slate=str(captures.slate))
@@ -97,7 +115,7 @@ def _run(flow: Flow, secrets: dict[str, str], places: Places, options: argparse.
 
 
 class Watch:
-    """Statistics now and then, and the end of the run."""
+    """What goes wrong as it happens, statistics now and then, and the end of the run."""
 
     def __init__(self, worker: FlowWorker, captures: Captures | None, options: argparse.Namespace) -> None:
         self.worker = worker
@@ -105,8 +123,9 @@ class Watch:
         self.options = options
         self.failure: Failure | None = None
         self.began_ns = time.monotonic_ns()
-        self._next_ns = self.began_ns
-        self._heard = False
+        self._next_look_ns = self._next_print_ns = self.began_ns
+        self._heard = self._reached = False
+        self._told: dict[str, str] = {}  # trouble by end
 
     def tick(self, now_ns: int) -> None:
         options = self.options
@@ -114,21 +133,43 @@ class Watch:
             self.captures.keep(now_ns)
             ended = self.captures.worker.process is None
             if ended and not self._heard and self.captures.worker.words:
-                self.failure = Failure(5, self.captures.worker.words)
+                self.failure = Failure(MEDIA, self.captures.worker.words)
                 self.worker.stop()
-        if now_ns < self._next_ns:
+        if now_ns < self._next_look_ns:
             return
-        self._next_ns = now_ns + int((options.stats or 1) * 1e9)
+        self._next_look_ns = now_ns + LOOK_NS
         status = self.worker.status()
-        self._heard = self._heard or any(source.packets for source in status.sources)
+        for end in (*status.sources, *status.outputs):
+            self._tell(end)
+        if not self._heard and any(source.packets for source in status.sources):
+            self._heard = True
+            RESTARTS.setLevel(logging.WARNING)
+        self._reached = self._reached or any(output.state in ("connected", "waiting") for output in status.outputs)
         passed_s = (now_ns - self.began_ns) / 1e9
-        if options.stats:
+        if options.stats and now_ns >= self._next_print_ns:
+            self._next_print_ns = now_ns + int(options.stats * 1e9)
             self._print(status)
         if options.seconds and passed_s >= options.seconds:
             self.worker.stop()
-        if options.timeout and not self._heard and passed_s >= options.timeout:
-            self.failure = Failure(NOT_ARRIVING, f"nothing arrived at {options.source.split('?')[0]} within {options.timeout:g} s")
+        if options.timeout and passed_s >= options.timeout and not (self._heard and self._reached):
+            self.failure = self._given_up(status)
             self.worker.stop()
+
+    def _tell(self, end: EndStatus) -> None:
+        """Say why an end is not connected, once for each reason, and when it is after all."""
+        trouble = end.message if end.state in ("connecting", "failed") else ""
+        if trouble != self._told.get(end.name, ""):
+            if trouble or end.state == "connected":
+                print(f"pressbox: {end.name}: {trouble + '; trying again' if trouble else 'connected'}", file=sys.stderr, flush=True)
+            self._told[end.name] = trouble
+
+    def _given_up(self, status: FlowStatus) -> Failure:
+        options = self.options
+        what = f"nothing arrived at {redact(options.source).split('?')[0]}" if not self._heard else "no output could be reached"
+        silent = status.sources if not self._heard else status.outputs
+        why = "; ".join(f"{end.name}: {end.message}" for end in silent if end.message)
+        code = AUTH if all(end.state == "failed" for end in silent) else NOT_ARRIVING
+        return Failure(code, f"{what} within {options.timeout:g} s" + (f" ({why})" if why else ""))
 
     def last_words(self) -> None:
         if not self.options.quiet and not self.failure:
