@@ -86,6 +86,7 @@ class Child:
             os.setpriority(os.PRIO_PROCESS, self.process.pid, self.niceness)
         assert self.process.stderr is not None  # noqa: S101
         os.set_blocking(self.process.stderr.fileno(), False)
+        self.words = ""
         self.starts += 1
         self.started_ns = now_ns
         self.tell(line)
@@ -98,6 +99,7 @@ class Child:
                 with suppress(BrokenPipeError):  # what it did not read is told again at the next start
                     pipe.close()
         self.process = None
+        self.words = self.words or f"{self.name} ended ({_in_words(code)})"
         settled = now_ns - self.started_ns > SETTLED_NS
         self._quick_ends = 0 if settled else self._quick_ends + 1
         wait_ns = 0 if settled else min(LONGEST_WAIT_NS, FIRST_WAIT_NS << min(self._quick_ends, 10))

@@ -6,6 +6,7 @@ socket; `keep` restarts what ended and ends what hangs. Nothing here touches a p
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import select
@@ -31,6 +32,7 @@ HANG_NS = 3_000_000_000  # a flow worker that wrote no snapshot for this long ha
 START_NS = 5_000_000_000
 IDLE_SNAPSHOT_NS = 1_000_000_000
 LONGEST_REQUEST = 1 << 16
+LONGEST_WAIT_S = 1.0  # for a request: nothing else is looked after meanwhile
 MAX_CUT_S = 30.0
 
 log = logging.getLogger("pressbox.engine")
@@ -46,6 +48,7 @@ class FlowRun:
         self.captures = Captures(flow.name, flow.camera, places) if flow.camera else None
         self.worker = Child(f"flow {flow.name}", "firmware.flow.worker", self._job)
         self.error = ""
+        self._told = True  # the worker knows `flow`
         self._seen_at = 0.0  # the newest snapshot's time
         self._seen_ns = 0  # when it was seen first: wall clocks jump
         self._places_clean()
@@ -70,17 +73,19 @@ class FlowRun:
             if self.captures:
                 self.captures.stop()
             self.captures = Captures(flow.name, flow.camera, self.places) if flow.camera else None
-        try:
-            self.worker.tell(self._job())
-        except SecretError as error:
-            self.error = str(error)
+        self._told = False
 
     def keep(self, now_ns: int) -> None:
         try:
+            if not self._told:
+                self.worker.tell(self._job())
+                self._told = True
             self.worker.keep(now_ns)
             self.error = ""
-        except SecretError as error:
-            self.error = str(error)
+        except (SecretError, OSError) as error:  # a secret that went away; no more processes or files to be had
+            if str(error) != self.error:
+                self.error = str(error)
+                log.warning("flow %s: %s", self.flow.name, error)
             return
         if self.captures:
             self.captures.keep(now_ns)
@@ -94,7 +99,7 @@ class FlowRun:
 
     def idle_status(self) -> FlowStatus | None:
         """What to tell while no worker can tell it."""
-        if self.error or (not self.worker.running and self.worker.starts):
+        if not self.worker.running and (self.error or self.worker.starts):
             return FlowStatus(name=self.flow.name, state="ERROR", at=time.time(), message=self.error or self.worker.words)
         return None
 
@@ -131,6 +136,7 @@ class Engine:
         self._runs: dict[str, FlowRun] = {}
         self._standby: set[str] = set()
         self._idle_ns = 0
+        self._lock = _lock(places)
         self._control = _listen(places)
 
     def reconcile(self) -> None:
@@ -161,7 +167,8 @@ class Engine:
             ready, _, _ = select.select([self._control], (), (), LOOK_S)
             if ready:
                 self._serve()
-            self._keep()
+            if not self.stopping:  # what ends now ends with us, and is not started again
+                self._keep()
 
     def close(self) -> None:
         for run in self._runs.values():
@@ -170,6 +177,7 @@ class Engine:
             child.stop()
         self._control.close()
         self.places.control.unlink(missing_ok=True)
+        os.close(self._lock)
 
     def _keep(self) -> None:
         now_ns = time.monotonic_ns()
@@ -179,12 +187,16 @@ class Engine:
             child.keep(now_ns)
         if now_ns - self._idle_ns > IDLE_SNAPSHOT_NS:
             self._idle_ns = now_ns
-            for name in self._standby:
-                write_snapshot(self.places.snapshot(name), FlowStatus(name=name, state="STANDBY", at=time.time()))
-            for run in self._runs.values():
-                status = run.idle_status()
-                if status is not None:
-                    write_snapshot(self.places.snapshot(status.name), status)
+            self._write_idle()
+
+    def _write_idle(self) -> None:
+        idle = [FlowStatus(name=name, state="STANDBY", at=time.time()) for name in self._standby]
+        idle += [status for run in self._runs.values() if (status := run.idle_status())]
+        try:
+            for status in idle:
+                write_snapshot(self.places.snapshot(status.name), status)
+        except OSError as error:
+            log.warning("no snapshot can be written to %s: %s", self.places.run, error.strerror)
 
     # the control socket: one JSON line there, one back
 
@@ -192,9 +204,9 @@ class Engine:
         with suppress(OSError):
             connection, _ = self._control.accept()
             with connection:
-                connection.settimeout(1.0)
-                request = b""
+                request, until = b"", time.monotonic() + LONGEST_WAIT_S
                 while not request.endswith(b"\n") and len(request) < LONGEST_REQUEST:
+                    connection.settimeout(max(0.001, until - time.monotonic()))
                     data = connection.recv(LONGEST_REQUEST)
                     if not data:
                         return
@@ -205,7 +217,7 @@ class Engine:
         operations: dict[str, Callable[[dict[str, Any]], None]] = {"apply": self._apply, "cut": self._cut, "stop": self._stop}
         try:
             wanted = msgspec.json.decode(request, type=dict[str, Any])
-            operation = operations.get(wanted.get("op", ""))
+            operation = operations.get(str(wanted.get("op")))
             if operation is None:
                 return {"error": f"op: `{wanted.get('op')}` is unknown; allowed are {', '.join(operations)}"}
             operation(wanted)
@@ -236,11 +248,20 @@ class AlreadyRunning(RuntimeError):
     """Another engine holds these places."""
 
 
+def _lock(places: Places) -> int:
+    """Held as long as this process lives, however it ends."""
+    lock = os.open(places.run / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise AlreadyRunning(
+            f"another pressbox runs with {places.run}; stop it, or set PRESSBOX_RUN and PRESSBOX_STATE to other folders"
+        ) from None
+    return lock
+
+
 def _listen(places: Places) -> socket.socket:
-    probe = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with probe, suppress(OSError):
-        probe.connect(str(places.control))
-        raise AlreadyRunning(f"another pressbox runs with {places.run}; stop it, or set PRESSBOX_RUN and PRESSBOX_STATE to other folders")
     places.control.unlink(missing_ok=True)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     control.bind(str(places.control))

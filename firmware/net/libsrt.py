@@ -26,6 +26,7 @@ SONAMES = ("libsrt.so.1.5", "libsrt-openssl.so.1.5", "libsrt-gnutls.so.1.5")
 UPSTREAM_FLOOR = (1, 5, 7)
 DEBIAN_FLOORS = {"1.5.1-1+deb12u": 2, "1.5.4-1+deb13u": 1}  # from which update of a Debian release on the fixes are in
 FLOOR_WORDS = "1.5.7, or Debian's 1.5.1-1+deb12u2 or 1.5.4-1+deb13u1"
+LOG_FATAL = 2
 LOG_ERROR = 3  # syslog's LOG_ERR; libsrt warns about ordinary life above it
 LOG_BARE = 1 | 2 | 4 | 8  # messages without time, thread, severity and line end
 
@@ -186,6 +187,7 @@ class Library:
         def stop() -> None:
             for listener in list(self.hooks):  # srt_cleanup waits for a hook that runs, and such a hook for srt_cleanup: none may run
                 self.cdll.srt_close(listener)
+            self.cdll.srt_setloglevel(LOG_FATAL)  # without a handler it writes to standard error
             self.cdll.srt_setloghandler(None, None)
             self.cdll.srt_cleanup()  # closes every socket first
 
