@@ -1,0 +1,125 @@
+"""The relays of the cpu bench: one 10 Mb/s stream in, some outputs of the same."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.bench.processes import BenchError, Lab
+
+LATENCY_MS = 120
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Ports of one measurement, and a folder to leave things in."""
+
+    port: int  # the stream comes here
+    first_port: int  # the sink's, or for SRT the listener's
+    outputs: int
+    folder: Path
+    passphrase: str = ""
+
+
+Start = Callable[[Lab, Wiring], subprocess.Popen[bytes]]
+
+
+@dataclass(frozen=True)
+class Relay:
+    name: str
+    start: Start
+    outputs: tuple[int, ...] = (1, 4)
+    srt: bool = False
+    ours: bool = False
+    remuxes: bool = False  # its output is not its input, so what it delivers cannot be counted against it
+
+
+def worker(lab: Lab, wiring: Wiring, outputs: list[dict[str, object]], **more: str) -> subprocess.Popen[bytes]:
+    source = {"protocol": "udp", "name": "in", "port": wiring.port}
+    job = {"flow": {"name": "bench", "sources": [source], "outputs": outputs}, "secrets": {"out": wiring.passphrase}, **more}
+    process = lab.start([sys.executable, "-m", "firmware.flow.worker"], stdin=subprocess.PIPE)
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(job).encode() + b"\n")
+    process.stdin.flush()
+    return process
+
+
+def udp_outputs(wiring: Wiring) -> list[dict[str, object]]:
+    numbers = range(wiring.outputs)
+    return [{"protocol": "udp", "name": f"out-{n}", "host": "127.0.0.1", "port": wiring.first_port + n} for n in numbers]
+
+
+def ours(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
+    return worker(lab, wiring, udp_outputs(wiring))
+
+
+def ours_as_in_a_box(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
+    """With its snapshot twice a second and a key picture for the preview, as the engine has it."""
+    return worker(
+        lab, wiring, udp_outputs(wiring), snapshot=str(wiring.folder / "flow.json"), key_picture=str(wiring.folder / "flow.key.ts")
+    )
+
+
+def ours_srt(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
+    caller: dict[str, object] = {
+        "protocol": "srt-caller",
+        "name": "out",
+        "host": "127.0.0.1",
+        "port": wiring.first_port,
+        "secret": "out",
+        "key_bits": 256,
+        "latency_ms": LATENCY_MS,
+    }
+    return worker(lab, wiring, [caller])
+
+
+def ffmpeg_tee(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
+    source = f"udp://127.0.0.1:{wiring.port}?fifo_size=50000&overrun_nonfatal=1"
+    outputs = "|".join(f"[f=mpegts]udp://127.0.0.1:{wiring.first_port + n}?pkt_size=1316" for n in range(wiring.outputs))
+    quiet = shlex.split("ffmpeg -hide_banner -loglevel error -nostdin -f mpegts -i")
+    return lab.start([*quiet, source, *shlex.split("-map 0 -c copy -f tee"), outputs])
+
+
+def gst_multiudpsink(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
+    clients = ",".join(f"127.0.0.1:{wiring.first_port + n}" for n in range(wiring.outputs))
+    source = f"udpsrc address=127.0.0.1 port={wiring.port} buffer-size=4000000"
+    return lab.start(f"gst-launch-1.0 -q {source} ! multiudpsink sync=false async=false clients={clients}".split())
+
+
+def python_floor(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
+    words = ["relay", str(wiring.port), str(wiring.first_port), str(wiring.outputs)]
+    return lab.start([sys.executable, "-m", "tests.bench.datagrams", *words])
+
+
+def srt_live_transmit(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
+    target = f"srt://127.0.0.1:{wiring.first_port}?mode=caller&latency={LATENCY_MS}&passphrase={wiring.passphrase}&pbkeylen=32"
+    return lab.start(["srt-live-transmit", "-q", f"udp://127.0.0.1:{wiring.port}", target])
+
+
+def c_floor(folder: Path) -> Relay | None:
+    """The bare loop, compiled now; None where there is no C compiler."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        return None
+    binary = folder / "relay"
+    made = subprocess.run([compiler, "-O2", "-o", binary, Path(__file__).with_name("relay.c")], capture_output=True, text=True, check=False)
+    if made.returncode:
+        raise BenchError(f"relay.c does not compile: {made.stderr.strip()}")
+    return Relay("C recv/sendto", lambda lab, to: lab.start([str(binary), str(to.port), str(to.first_port), str(to.outputs)]))
+
+
+RELAYS = [
+    Relay("ours", ours, ours=True),
+    Relay("ours, with status and preview", ours_as_in_a_box, ours=True),
+    Relay("ffmpeg tee", ffmpeg_tee, remuxes=True),
+    Relay("gst multiudpsink", gst_multiudpsink),
+    Relay("Python recv/sendto", python_floor),
+    Relay("ours, SRT AES-256", ours_srt, (1,), srt=True, ours=True),
+    Relay("srt-live-transmit, AES-256", srt_live_transmit, (1,), srt=True),
+]
