@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from firmware.status import EndStatus, FlowStatus
+from firmware.status import CaptureStatus, EndStatus, FlowStatus
 
 Tone = Literal["good", "warn", "bad", "idle"]
 SKEW_OF_WINDOW = 0.5  # beyond this a little more delay on the slower path costs packets
@@ -20,7 +20,7 @@ class Verdict:
     reasons: tuple[str, ...] = ()
 
 
-def judge(status: FlowStatus | None, desired: str, age_s: float, just_lost: int) -> Verdict:
+def judge(status: FlowStatus | None, desired: str, age_s: float, just_lost: int, capture: CaptureStatus | None = None) -> Verdict:
     """`just_lost` counts packets that the picture lost within the last `SINCE_S` seconds."""
     if status is None:
         if desired == "ACTIVE":
@@ -33,13 +33,15 @@ def judge(status: FlowStatus | None, desired: str, age_s: float, just_lost: int)
     if status.state != "ACTIVE":
         tone: Tone = "bad" if status.state == "ERROR" else "idle"
         return Verdict(status.state, tone, (status.message,) if status.message else ())
-    return _on_air(status) if status.picture is not None else _received(status, just_lost)
+    return _on_air(status, capture.message if capture else "") if status.picture is not None else _received(status, just_lost)
 
 
-def _on_air(status: FlowStatus) -> Verdict:
+def _on_air(status: FlowStatus, camera_says: str) -> Verdict:
     """A flow with a camera. That it arrives is what its paths hear from the far end, not that they send."""
     used = [end for end in status.outputs if end.state != "off"]
     trouble = tuple(why(end) for end in used if end.state in ("connecting", "failed"))
+    if camera_says:
+        trouble = (camera_says, *trouble)
     if status.picture == "none":
         return Verdict("NO PICTURE", "bad", ("the camera gives nothing and there is no slate to send", *trouble))
     if not any(end.state == "connected" for end in used):

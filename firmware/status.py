@@ -78,6 +78,7 @@ class CaptureStatus(msgspec.Struct, kw_only=True):
     dropped: int = 0
     bitrate_bps: int = 0
     encode_ms: float = 0.0  # median of the last seconds
+    message: str = ""  # why there is no picture, in words
 
 
 T = TypeVar("T", bound=msgspec.Struct)

@@ -111,14 +111,15 @@ class Watch:
             _forget(samples, now - MINUTE_S)
         _forget(lost, now - SINCE_S)
         age_s = max(0.0, time.time() - status.at) if status else 0.0
+        capture = read_snapshot(self.places.capture_snapshot(name), CaptureStatus)
         return View(
             name=name,
             flow=kept.flow if kept else None,
             desired=desired,
             status=status,
-            capture=read_snapshot(self.places.capture_snapshot(name), CaptureStatus),
+            capture=capture,
             age_s=age_s,
-            verdict=judge(status, desired, age_s, _grown(lost)),
+            verdict=judge(status, desired, age_s, _grown(lost), capture),
             series={key: samples.copy() for key, samples in series.items()},
             cuts={output: until - now for (of, output), until in self._cut_until.items() if of == name},
         )

@@ -102,15 +102,15 @@ class Merged:
         return ""
 
 
-class Failover:
+class Failover(Straight):
     """Both hot, one plays: the other takes over when it has been silent for `silence_ns`."""
 
     def __init__(self, silence_ns: int) -> None:
+        super().__init__()
         self.silence_ns = silence_ns
         self.playing = 0
         self.switches = 0
         self._heard_ns = 0  # last datagram of the leg that plays
-        self._out: list[bytes] = []
 
     def push(self, leg: int, number: int, datagram: bytes, now_ns: int) -> None:
         if leg != self.playing:
@@ -120,16 +120,6 @@ class Failover:
             self.switches += bool(self._heard_ns)
         self._heard_ns = now_ns
         self._out.append(datagram)
-
-    def restart(self, leg: int) -> None:
-        pass
-
-    def pop(self, now_ns: int) -> list[bytes]:
-        out, self._out = self._out, []
-        return out
-
-    def due_ns(self) -> int | None:
-        return 0 if self._out else None
 
     def status(self, names: list[str]) -> MergeStatus | None:
         return MergeStatus(
