@@ -90,14 +90,14 @@ def parser() -> argparse.ArgumentParser:
         metavar="CAMERA",
         help="pattern, or clip:FILE for a film (default: pattern)",
     )
-    demo.add_argument("--port", type=int, default=8080, help="TCP port of the page (default: 8080)")
-    demo.add_argument("--seconds", type=float, help="end by itself after so long on air")
+    demo.add_argument("--port", type=_tcp_port, default=8080, help="TCP port of the page (default: 8080)")
+    demo.add_argument("--seconds", type=_seconds, help="end by itself after so long on air")
     demo.add_argument("-v", "--verbose", action="store_true", help="say what the workers say")
 
     box = command(
         "run", _run, "run this box: every flow that is wanted, and the page", "  pressbox run --port 8080\n  pressbox run --no-web"
     )
-    box.add_argument("--port", type=int, default=8080, help="TCP port of the page (default: 8080)")
+    box.add_argument("--port", type=_tcp_port, default=8080, help="TCP port of the page (default: 8080)")
     box.add_argument("--no-web", action="store_true", help="no page")
 
     status = command("status", _status, "what every flow does now", "  pressbox status --watch\n  pressbox status --json | jq '.[].merge'")
@@ -108,7 +108,7 @@ def parser() -> argparse.ArgumentParser:
     cut = command("cut", _cut, "rehearse: cut an output's path for some seconds", "  pressbox cut demo-box path-a --seconds 5")
     cut.add_argument("flow", help="name of the flow")
     cut.add_argument("output", help="name of its output")
-    cut.add_argument("--seconds", type=float, default=5.0, help="how long, 30 at most (default: 5)")
+    cut.add_argument("--seconds", type=_seconds, default=5.0, help="how long, 30 at most (default: 5)")
 
     secret = command(
         "secret",
@@ -137,12 +137,28 @@ def parser() -> argparse.ArgumentParser:
         )
         shot.add_argument("--window", type=int, default=200, metavar="MS", help="how long a merge waits for the slower copy (default: 200)")
         shot.add_argument("--pacing", choices=["arrival", "pcr"], default="arrival", help="leave as it came, or smoothed by its PCR")
-        shot.add_argument("--stats", type=float, metavar="S", help="say how it goes every S seconds")
+        shot.add_argument("--stats", type=_seconds, metavar="S", help="say how it goes every S seconds")
         shot.add_argument("--json", action="store_true", help="say it as JSON, on standard output")
-        shot.add_argument("--seconds", type=float, metavar="S", help="end after so long")
-        shot.add_argument("--timeout", type=float, metavar="S", help="give up when nothing arrives within so long (exit code 6)")
+        shot.add_argument("--seconds", type=_seconds, metavar="S", help="end after so long")
+        shot.add_argument("--timeout", type=_seconds, metavar="S", help="give up when nothing arrives within so long (exit code 6)")
         shot.add_argument("-q", "--quiet", action="store_true", help="say only what went wrong")
     return top
+
+
+def _tcp_port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port; ports are 1 to 65535")
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds above 0")
+    return seconds
 
 
 def _add_flow_commands(flow: argparse.ArgumentParser) -> None:
@@ -171,8 +187,9 @@ def _demo(options: argparse.Namespace) -> int:
 
 def _run(options: argparse.Namespace) -> int:
     from appliance import mediad
+    from firmware.engine import Engine
 
-    return mediad.run(Places.from_environment(), web_port=None if options.no_web else options.port)
+    return mediad.run(Engine(Places.from_environment()), web_port=None if options.no_web else options.port)
 
 
 def _oneshot(options: argparse.Namespace) -> int:

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import socket
 import sys
 import threading
 import time
 
 from appliance import mediad
-from appliance.exits import NOT_ARRIVING, OK, Failure
+from appliance.exits import NETWORK, NOT_ARRIVING, OK, USAGE, Failure
 from appliance.service import Service
 from firmware.engine import Engine
 from firmware.model import Flow, FlowError, parse_flow
@@ -22,6 +23,7 @@ from firmware.players import player_lines
 from firmware.secrets import generate
 from firmware.status import FlowStatus, read_snapshot
 from firmware.urls import UrlError, parse_source
+from hw.camera import check_camera
 
 BOX, STUDIO = "demo-box", "demo-studio"
 PATHS = {"path-a": ("127.0.0.1", 5001), "path-b": ("127.0.0.2", 5002)}
@@ -64,8 +66,12 @@ def run(options: argparse.Namespace) -> int:
     try:
         made = flows(options.camera)
     except (UrlError, FlowError) as error:
-        raise Failure(2, f"--camera: {error}") from None
+        raise Failure(USAGE, f"--camera: {error}") from None
+    if made[0].camera:
+        check_camera(made[0].camera.camera)
+    _check_page_port(options.port)
     logging.getLogger("pressbox").setLevel(logging.INFO if options.verbose else logging.WARNING)
+    engine = Engine(places)  # first: where another one runs, nothing of its is touched
     service = Service(places)
     for name in (*(f"demo-{path}" for path in PATHS), "demo-play"):
         service.secrets.set(name, generate())
@@ -74,12 +80,21 @@ def run(options: argparse.Namespace) -> int:
     try:
         for flow in reversed(made):  # the studio first, so that the box finds it listening
             service.store.create(flow, "ACTIVE")
-        mediad.run(places, web_port=options.port, when_up=demo.watch)
+        mediad.run(engine, web_port=options.port, when_up=demo.watch)
     finally:
         _forget(service)
     if demo.failure:
         raise demo.failure
     return OK
+
+
+def _check_page_port(port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            raise Failure(NETWORK, f"--port {port}: the page cannot be there ({error.strerror}); choose another port") from None
 
 
 def _forget(service: Service) -> None:
@@ -118,9 +133,16 @@ class Demo:
             studio = self._status(STUDIO)
             if studio and studio.merge and studio.merge.state == "merged" and self.service.places.preview(STUDIO).exists():
                 return
+            self._end_if_impossible(studio)
             time.sleep(0.1)
         told = [status.message for name in (BOX, STUDIO) if (status := self._status(name)) and status.message]
         raise Failure(NOT_ARRIVING, "; ".join(told) or f"no picture arrived within {START_S:.0f} s")
+
+    def _end_if_impossible(self, studio: FlowStatus | None) -> None:
+        """A port that somebody else has is not waited for."""
+        for end in (*studio.sources, *studio.outputs) if studio else ():
+            if end.state == "failed":
+                raise Failure(NETWORK, f"{end.name}: {end.message}")
 
     def _introduce(self) -> None:
         studio = self.service.get(STUDIO).flow

@@ -11,13 +11,11 @@ from typing import Any
 
 from firmware.child import Child
 from firmware.engine import Engine
-from firmware.places import Places
 
 
-def run(places: Places, *, web_port: int | None, when_up: Callable[[Engine], None] | None = None) -> int:
+def run(engine: Engine, *, web_port: int | None, when_up: Callable[[Engine], None] | None = None) -> int:
     """Until SIGTERM, SIGINT or `stop` on the control socket. `when_up` runs in a thread beside the engine."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", datefmt="%H:%M:%S", level=os.environ.get("PRESSBOX_LOG", "INFO"))
-    engine = Engine(places)
 
     def stop(*_: Any) -> None:
         engine.stopping = True

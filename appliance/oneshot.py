@@ -18,7 +18,7 @@ import msgspec
 from appliance.exits import AUTH, MEDIA, NOT_ARRIVING, OK, USAGE, Failure
 from firmware.captures import Captures
 from firmware.flow.worker import FlowWorker, Job
-from firmware.model import Camera, Flow, FlowError, Output, Source, Srt
+from firmware.model import Camera, Flow, FlowError, Output, Source, Srt, dump_flow, parse_flow
 from firmware.places import Places
 from firmware.secrets import Secrets
 from firmware.status import EndStatus, FlowStatus
@@ -51,7 +51,7 @@ def flow_of(options: argparse.Namespace) -> tuple[Flow, dict[str, str]]:
     sources = [_parsed(parse_source, url, name) for url, name in ((options.source, "in-a"), (options.second, "in-b")) if url is not None]
     outputs = [_parsed(parse_output, url, f"out-{number}") for number, url in enumerate(options.outputs, 1)]
     try:
-        flow = Flow(
+        wanted = Flow(
             name="foreground",
             sources=[parsed.end for parsed in sources],
             outputs=[parsed.end for parsed in outputs],
@@ -59,6 +59,7 @@ def flow_of(options: argparse.Namespace) -> tuple[Flow, dict[str, str]]:
             recover=options.recover,
             pacing=options.pacing,
         )
+        flow = parse_flow(dump_flow(wanted))
     except ValueError as error:
         raise FlowError(str(error)) from None
     secrets = {name: value for found in (*(p.secrets for p in sources), *(p.secrets for p in outputs)) for name, value in found.items()}

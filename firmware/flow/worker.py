@@ -18,6 +18,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,8 +201,7 @@ class FlowWorker:
                 readers = self._all_readers()
                 if now_ns >= next_snapshot:
                     next_snapshot = now_ns + SNAPSHOT_NS
-                    if self.job.snapshot:
-                        write_snapshot(Path(self.job.snapshot), self.status())
+                    self._report()
 
     def stop(self, *_: Any) -> None:
         self.stopping = True
@@ -277,9 +277,20 @@ class FlowWorker:
             for datagram in datagrams:
                 picture = self._key_pictures.push(datagram, now_ns)
                 if picture is not None:
-                    fresh = self.job.key_picture + ".new"
-                    Path(fresh).write_bytes(picture)
-                    os.replace(fresh, self.job.key_picture)
+                    self._keep_key_picture(picture)
+
+    def _keep_key_picture(self, picture: bytes) -> None:
+        fresh = self.job.key_picture + ".new"
+        with suppress(OSError):  # a full disk stops no stream; the snapshot's writer says so
+            Path(fresh).write_bytes(picture)
+            os.replace(fresh, self.job.key_picture)
+
+    def _report(self) -> None:
+        if self.job.snapshot:
+            try:
+                write_snapshot(Path(self.job.snapshot), self.status())
+            except OSError as error:  # a full disk stops no stream
+                log.warning("no snapshot can be written to %s: %s", self.job.snapshot, error.strerror)
 
     def _tick(self, now_ns: int) -> None:
         if self._camera is not None:
