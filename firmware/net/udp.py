@@ -48,6 +48,10 @@ def open_sender(host: str, port: int, *, bind_address: str = "", bind_device: st
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bind_device.encode())
         if family == socket.AF_INET:
             udp.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
+            if bind_address:  # a multicast datagram leaves by the interface with this address
+                udp.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(bind_address))
+        else:
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, ttl)
         if bind_address:
             udp.bind((bind_address, 0))
         udp.connect(target)
