@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +27,14 @@ from tests.lab.recorder import Difference, Recorder, difference
 
 T = TypeVar("T")
 RELAY = Path(__file__).parents[1] / "lab" / "relay.py"
+
+
+def page_answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status.json", timeout=2) as page:
+            return bool(page.status == 200)
+    except OSError:
+        return False
 
 
 class RelayProcess:

@@ -23,7 +23,7 @@ from statistics import median
 from typing import Any
 
 from firmware.places import Places
-from tests.box.lab import Lab
+from tests.box.lab import Lab, page_answers
 from tests.lab.analyse import Analyser
 
 Figures = dict[str, Any]
@@ -116,14 +116,19 @@ def skew(options: argparse.Namespace) -> Figures:
 
 def kill_web(options: argparse.Namespace) -> Figures:
     """kill -9 of the web process"""
-    with Bench(options, web_port=free_port()) as bench:
+    port = free_port()
+    with Bench(options, web_port=port) as bench:
+        back: list[float] = []
+        bench.lab.wait(lambda: page_answers(port), what="the page")
         for turn in range(bench.times):
             bench.progress(turn, bench.times)
-            web = bench.lab.wait(lambda: bench.lab.child("appliance.webd"), what="the web process")
-            bench.pause(bench.chance.uniform(0.5, 2.5))
-            os.kill(web, signal.SIGKILL)
-            bench.lab.wait(lambda: bench.lab.child("appliance.webd") not in (0, web), what="another web process")  # noqa: B023
-        return bench.loss() | {"kills": bench.times}
+            bench.pause(bench.chance.uniform(0.2, 2))
+            os.kill(bench.lab.child("appliance.webd"), signal.SIGKILL)
+            began = time.monotonic()
+            bench.lab.wait(lambda: not page_answers(port), what="the page is gone")
+            bench.lab.wait(lambda: page_answers(port), what="the page is back")
+            back.append(time.monotonic() - began)
+        return bench.loss() | {"kills": bench.times, "back_s": spread(back)}
 
 
 def kill_capture(options: argparse.Namespace) -> Figures:

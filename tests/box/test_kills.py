@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import time
-import urllib.request
 
 from tests.lab.analyse import analyse
 
-from .lab import Lab
+from .lab import Lab, page_answers
 
 
 def test_the_web_process_may_die_without_a_packet_lost(places, udp_port):
@@ -17,21 +16,13 @@ def test_the_web_process_may_die_without_a_packet_lost(places, udp_port):
     with Lab(places, udp_port, web_port=port) as lab:
         lab.wait(lab.merged, what="both paths merged")
         for _ in range(2):
-            lab.wait(lambda: answers(port), what="the page answers")
+            lab.wait(lambda: page_answers(port), what="the page answers")
             web = lab.child("appliance.webd")
             os.kill(web, signal.SIGKILL)
             lab.wait(lambda: lab.child("appliance.webd") not in (0, web), what="another web process")  # noqa: B023
-        lab.wait(lambda: answers(port), what="the page answers again")
+        lab.wait(lambda: page_answers(port), what="the page answers again")
         lab.flows_on()
         assert not lab.difference()
-
-
-def answers(port: int) -> bool:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/status.json", timeout=2) as page:
-            return page.status == 200
-    except OSError:
-        return False
 
 
 def slate_is_made(lab: Lab) -> bool:
