@@ -1,0 +1,104 @@
+"""`pressbox send` to receivers that are not ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.lab.analyse import analyse
+from tests.lab.programs import wait_until
+from tests.lab.recorder import Recorder, difference
+from tests.pictures import pictures_of, sound_of
+
+CAMERA = "pattern?size=640x360&bitrate=1M&preset=ultrafast"
+CAPS = "application/x-rtp,media=video,clock-rate=90000,encoding-name=MP2T,payload=33"
+ENOUGH = 250  # datagrams, a second and a half
+
+SRT = [(peer, mode, bits) for peer in ("srt-live-transmit", "gst-launch-1.0") for mode, bits in (("caller", 128), ("listener", 256))]
+
+
+def srt_urls(mode: str, port: int, key: tuple[str, str], bits: int) -> tuple[str, str]:
+    """Ours, in this mode, and the peer's in the other one."""
+    phrase, reference = key
+    other = {"caller": "listener", "listener": "caller"}[mode]
+    ours = f"srt://127.0.0.1:{port}?mode={mode}&latency=120&pbkeylen={bits // 8}&passphrase={reference}"
+    return ours, f"srt://127.0.0.1:{port}?mode={other}&latency=120&pbkeylen={bits // 8}&passphrase={phrase}"
+
+
+def receive(peer: str, url: str, port: int) -> list[str]:
+    """The command that takes `url` and passes it on, as it came, to a UDP port."""
+    if peer == "srt-live-transmit":
+        return [peer, "-q", "-a:yes", url, f"udp://127.0.0.1:{port}"]
+    scheme, _, rest = url.partition("://")
+    source = {
+        "srt": ["srtsrc", f"uri={url}"],
+        "rtp": ["udpsrc", f"port={rest.rpartition(':')[2]}", f"caps={CAPS}", "!", "rtpmp2tdepay"],
+        "udp": ["udpsrc", f"port={rest.rpartition(':')[2]}"],
+    }[scheme]
+    return [peer, "-q", *source, "!", "udpsink", "host=127.0.0.1", f"port={port}", "sync=false", "async=false"]
+
+
+def check_copy(sent: Recorder, got: Recorder) -> None:
+    """Byte for byte what left, and pictures and sound that somebody else's decoder takes without a word."""
+    assert difference(sent.datagrams, got.datagrams).compared > ENOUGH * 0.9
+    assert not difference(sent.datagrams, got.datagrams)
+    check_pictures(b"".join(got.datagrams))
+
+
+def check_pictures(stream: bytes) -> None:
+    pictures = pictures_of(stream)
+    first = next(at for at, picture in enumerate(pictures) if picture.key)
+    counters = [picture.counter for picture in pictures[first:]]
+    assert len(counters) >= 20
+    assert counters == list(range(counters[0], counters[0] + len(counters)))
+    assert len(sound_of(stream)[1]) > 20_000
+
+
+@pytest.mark.parametrize(("peer", "mode", "bits"), SRT)
+def test_srt_to_a_peer_is_the_same_bytes(peer, mode, bits, need, ours, start, key, udp_port):
+    need(peer)
+    mine, its = srt_urls(mode, udp_port(), key, bits)
+    with Recorder() as sent, Recorder() as got:
+        started = [start(*receive(peer, its, got.port)), ours("send", CAMERA, mine, f"udp://127.0.0.1:{sent.port}")]
+        wait_until(lambda: len(got.datagrams) > ENOUGH, what="the peer passes the stream on", among=started)
+        check_copy(sent, got)
+
+
+@pytest.mark.parametrize(
+    ("peer", "scheme"), [("gst-launch-1.0", "rtp"), ("gst-launch-1.0", "udp"), ("srt-live-transmit", "udp")], ids="-".join
+)
+def test_datagrams_to_a_peer_are_the_same_bytes(peer, scheme, need, ours, start, udp_port):
+    need(peer)
+    url = f"{scheme}://127.0.0.1:{udp_port()}"
+    with Recorder() as sent, Recorder() as got:
+        started = [
+            start(*receive(peer, url.replace("127.0.0.1", "") if peer == "srt-live-transmit" else url, got.port)),
+            ours("send", CAMERA, url, f"udp://127.0.0.1:{sent.port}"),
+        ]
+        wait_until(lambda: len(got.datagrams) > ENOUGH, what="the peer passes the stream on", among=started)
+        check_copy(sent, got)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "mode", "bits"), [("srt", "caller", 256), ("srt", "listener", 128), ("rtp", "", 0), ("udp", "", 0)], ids=str
+)
+def test_ffmpeg_takes_every_picture(scheme, mode, bits, need, ours, start, key, udp_port, tmp_path: Path):
+    need("ffmpeg")
+    mine = its = f"{scheme}://127.0.0.1:{udp_port()}"
+    if scheme == "srt":
+        mine, its = srt_urls(mode, udp_port(), key, bits)
+        its = its.replace("latency=120", "latency=120000")
+    file = tmp_path / "taken.ts"
+    take = ["ffmpeg", "-v", "warning", "-i", its, "-map", "0", "-c", "copy", "-t", "2", "-f", "mpegts", str(file)]
+    if scheme == "srt" and mode == "listener":  # a caller of FFmpeg's asks once
+        sender = ours("send", CAMERA, mine, "--stats", "0.2", "--json")
+        wait_until(lambda: sender.said('"picture":"live"'), what="on air", among=[sender])
+        taker = start(*take)
+    else:
+        taker = start(*take)
+        sender = ours("send", CAMERA, mine)
+    assert taker.wait() == 0, str(taker)
+    stream = file.read_bytes()
+    check_pictures(stream)
+    assert analyse(stream).continuity_errors == 0
