@@ -70,28 +70,10 @@ def test_the_stream_of_ffmpeg_arrives_whole(scheme, mode, bits, need, ours, star
         mine, its = srt_urls(mode, udp_port(), key, bits)
         its = its.replace("latency=120", "latency=120000")
     its += ("&" if "?" in its else "?") + "pkt_size=1316"
-    picture = "testsrc2=size=320x180:rate=25"
-    encode = shlex.split(f"-c:v libx264 -preset ultrafast -g 25 -bf 0 -b:v 600k -c:a aac -b:a 64k -f {container}")
     container = "rtp_mpegts" if scheme == "rtp" else "mpegts"
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-re",
-        "-f",
-        "lavfi",
-        "-i",
-        picture,
-        "-re",
-        "-f",
-        "lavfi",
-        "-i",
-        "sine",
-        *encode,
-        "-f",
-        container,
-        its,
-    ]
+    inputs = shlex.split("-v error -re -f lavfi -i testsrc2=size=320x180:rate=25 -re -f lavfi -i sine")
+    encode = shlex.split(f"-c:v libx264 -preset ultrafast -g 25 -bf 0 -b:v 600k -c:a aac -b:a 64k -f {container}")
+    command = ["ffmpeg", *inputs, *encode, its]
     with Recorder() as got:
         receiver = ours("recv", mine, f"udp://127.0.0.1:{got.port}", "--stats", "0.2")
         wait_until(lambda: receiver.said("Mb/s"), what="recv is up", among=[receiver])  # a caller of FFmpeg's asks once
