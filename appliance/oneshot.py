@@ -11,19 +11,21 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
 from appliance.exits import AUTH, MEDIA, NOT_ARRIVING, OK, USAGE, Failure
 from firmware.captures import Captures
-from firmware.flow.worker import FlowWorker, Job
 from firmware.model import Camera, Flow, FlowError, Output, Source, Srt, dump_flow, parse_flow
 from firmware.places import Places
 from firmware.secrets import Secrets
 from firmware.status import EndStatus, FlowStatus
 from firmware.urls import Parsed, UrlError, parse_output, parse_source, redact
 from hw.camera import check_camera
+
+if TYPE_CHECKING:
+    from firmware.flow.worker import FlowWorker
 
 LOOK_NS = 500_000_000
 
@@ -86,13 +88,14 @@ def warn_of_clear_ends(flow: Flow, quiet: bool) -> None:
 
 def _run(flow: Flow, secrets: dict[str, str], places: Places, options: argparse.Namespace) -> int:
     captures = None
-    job = Job(flow=flow, secrets=secrets, handoff=str(places.handoff(flow.name)))
     if isinstance(flow.camera, Camera):
         places.create()
         check_camera(flow.camera.camera)
         captures = Captures(flow.name, flow.camera, places)
-        captures.keep(time.monotonic_ns())  # first, for it takes longest to start
-        job = msgspec.structs.replace(job, slate=str(captures.slate))
+        captures.keep(time.monotonic_ns())
+    from firmware.flow.worker import FlowWorker, Job  # only now: the camera takes longest to start, and starts meanwhile
+
+    job = Job(flow=flow, secrets=secrets, handoff=str(places.handoff(flow.name)), slate=str(captures.slate) if captures else "")
     try:
         worker = FlowWorker(job, flow, strict=True)
     except BaseException:
