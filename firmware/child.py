@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-SETTLED_NS = 2_000_000_000  # a worker that lived this long is started again at once
-LONGEST_WAIT_NS = 10_000_000_000
+SETTLED_NS = 1_000_000_000  # a worker that lived this long is started again at once
+LONGEST_WAIT_NS = 5_000_000_000
 FIRST_WAIT_NS = 100_000_000
 LONGEST_WORDS = 2000
+NO_SNAPSHOT = "no snapshot can be written"
 
 log = logging.getLogger("pressbox.child")
 
@@ -30,12 +31,13 @@ class Child:
         self.starts = 0
         self.words = ""
         self.started_ns = 0
+        self.mute_ns = 0  # when it said last that it cannot write its snapshot: a sign of life, too
         self._quick_ends = 0
         self._start_at_ns = 0
 
     def keep(self, now_ns: int) -> None:
         """Start it, if it is not running and has waited long enough; call this several times a second."""
-        self._listen()
+        self._listen(now_ns)
         if self.process is not None:
             code = self.process.poll()
             if code is None:
@@ -92,7 +94,7 @@ class Child:
         self.tell(line)
 
     def _ended(self, code: int, now_ns: int) -> None:
-        self._listen()
+        self._listen(now_ns)
         assert self.process is not None  # noqa: S101
         for pipe in (self.process.stdin, self.process.stderr):
             if pipe is not None:
@@ -106,7 +108,7 @@ class Child:
         self._start_at_ns = now_ns + wait_ns
         log.warning("%s ended (%s) and is started again in %.1f s", self.name, _in_words(code), wait_ns / 1e9)
 
-    def _listen(self) -> None:
+    def _listen(self, now_ns: int) -> None:
         if self.process is None or self.process.stderr is None:
             return
         try:
@@ -117,6 +119,8 @@ class Child:
             if line.strip():
                 self.words = line.strip()[:LONGEST_WORDS]
                 log.info("%s: %s", self.name, self.words)
+                if NO_SNAPSHOT in self.words:
+                    self.mute_ns = now_ns
 
 
 def _in_words(code: int) -> str:
