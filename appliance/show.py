@@ -29,12 +29,12 @@ def status_lines(places: Places) -> list[str]:
 
 
 def _flow_lines(status: FlowStatus, capture: CaptureStatus | None) -> list[str]:
-    verdict = judge(status, "STANDBY" if status.state == "STANDBY" else "ACTIVE", time.time() - status.at, 0)
+    verdict = judge(status, "STANDBY" if status.state == "STANDBY" else "ACTIVE", time.time() - status.at, 0, capture)
     lines = [
         f"{status.name}  {verdict.word}  {status.rate_bps / 1e6:.2f} Mb/s" + (f"  picture: {status.picture}" if status.picture else "")
     ]
     lines += [f"  ! {reason}" for reason in verdict.reasons]
-    if capture:
+    if capture and not capture.message:
         lines.append(f"  camera {capture.camera}, {capture.encoder}, {capture.frames} frames, {capture.encode_ms:.1f} ms to encode one")
     if status.sources or status.outputs:
         lines.append("  " + _row("", "name", "protocol", "state", "Mb/s", "packets", "repaired", "lost", "dropped", "RTT ms"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import time
+from contextlib import suppress
 
 import msgspec
 
@@ -10,7 +12,7 @@ from firmware.capture.slate import slate_name
 from firmware.child import Child
 from firmware.model import Camera
 from firmware.places import Places
-from firmware.status import CaptureStatus, read_snapshot
+from firmware.status import CaptureStatus, read_snapshot, write_snapshot
 
 START_NS = 10_000_000_000  # time a camera has to give its first picture
 STALL_NS = 2_000_000_000  # without a picture, and the worker is started anew
@@ -41,11 +43,18 @@ class Captures:
             self._began_ns = now_ns
         self._make_slate(now_ns - self._began_ns, now_ns)
         self._watch(now_ns)
+        if self.worker.process is None:
+            self._say_why()
 
     def stop(self) -> None:
         self.worker.stop(wait_s=1.0)
         self._slate_maker.stop(wait_s=0.0)
         self._snapshot.unlink(missing_ok=True)
+
+    def _say_why(self) -> None:
+        told = CaptureStatus(pid=0, at=time.time(), camera=self.camera.camera, encoder="", message=self.worker.words)
+        with suppress(OSError):  # a full disk is said by others
+            write_snapshot(self._snapshot, told)
 
     def _make_slate(self, since_ns: int, now_ns: int) -> None:
         if self.slate.exists():
@@ -63,6 +72,6 @@ class Captures:
         if seen != self._seen:
             self._seen, self._advanced_ns = seen, now_ns
         patience_ns = STALL_NS if seen[1] else START_NS
-        if process is not None and now_ns - self._advanced_ns > patience_ns:
+        if process is not None and now_ns - max(self._advanced_ns, self.worker.mute_ns) > patience_ns:
             self.worker.kill(f"no picture from {self.camera.camera} for {patience_ns // 1_000_000_000} s")
             self._advanced_ns = now_ns

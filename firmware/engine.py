@@ -109,7 +109,7 @@ class FlowRun:
         at = status.at if status else 0.0
         if at != self._seen_at:
             self._seen_at, self._seen_ns = at, now_ns
-        silent_ns = now_ns - max(self._seen_ns, self.worker.started_ns + START_NS - HANG_NS)
+        silent_ns = now_ns - max(self._seen_ns, self.worker.mute_ns, self.worker.started_ns + START_NS - HANG_NS)
         if self.worker.running and silent_ns > HANG_NS:
             self.worker.kill(f"no sign of life for {HANG_NS // 1_000_000_000} s")
 

@@ -28,6 +28,7 @@ import msgspec
 
 from firmware import model
 from firmware.capture.handoff import Sender
+from firmware.child import NO_SNAPSHOT
 from firmware.status import CaptureStatus, write_snapshot
 from hw.camera import CameraError
 from hw.encoder import EncoderError
@@ -166,7 +167,7 @@ def _report(capture: Capture, path: Path) -> None:
     try:
         write_snapshot(path, capture.status())
     except OSError as error:
-        print(f"capture worker: no snapshot: {error}", file=sys.stderr, flush=True)
+        print(f"capture worker: {NO_SNAPSHOT} to {path}: {error.strerror}", file=sys.stderr, flush=True)
 
 
 def _lines(source: int) -> Iterator[bytes | None]:

@@ -24,6 +24,7 @@ from typing import Any
 
 import msgspec
 
+from firmware.child import NO_SNAPSHOT
 from firmware.flow.camera import CameraSource
 from firmware.flow.ends import CANNOT_OPEN, Unopened, open_output, open_source
 from firmware.flow.outputs import FlowOutput
@@ -290,7 +291,7 @@ class FlowWorker:
             try:
                 write_snapshot(Path(self.job.snapshot), self.status())
             except OSError as error:  # a full disk stops no stream
-                log.warning("no snapshot can be written to %s: %s", self.job.snapshot, error.strerror)
+                log.warning("%s to %s: %s", NO_SNAPSHOT, self.job.snapshot, error.strerror)
 
     def _tick(self, now_ns: int) -> None:
         if self._camera is not None:
