@@ -98,7 +98,7 @@ def test_a_film_that_went_away_is_told_while_the_slate_plays(places, tmp_path):
     film = tmp_path / "film.mp4"
     film.write_bytes(b"no film")
     with engine(places) as box:
-        create(places, "a", [CAMERA | {"camera": f"clip:{film}"}], [])
+        create(places, "a", [CAMERA | {"camera": f"clip:{film}"}], [udp("out", 9)])
         film.unlink()
         sentence = f"camera `clip:{film}` cannot be read: No such file or directory"
         wait_until(lambda: sentence in (said := pressbox(places, "status").stdout) and "SLATE" in said, what="the sentence", among=[box])
