@@ -87,6 +87,10 @@ class CameraSource:
         self._look_again()
         self.playout.restart()
 
+    def counters(self) -> dict[str, int]:
+        playout = self.playout
+        return {"slates": playout.slates, "overruns": playout.overruns, "skipped_slots": playout.skipped_slots}
+
     def status(self, now_ns: int) -> EndStatus:
         tally = self.tally
         tally.look(now_ns)

@@ -318,6 +318,7 @@ class FlowWorker:
             sources=sources,
             outputs=[output.status(now_ns) for output in self._outputs.values()],
             merge=self._recover.status([source.name for source in self.flow.sources]),
+            counters=self._camera.counters() if self._camera else {},
         )
 
 
