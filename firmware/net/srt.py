@@ -224,7 +224,8 @@ class Listener:
         if admit:
             hook = LISTEN_HOOK(self._decide)
             socket.library.hooks[socket.handle] = hook
-            socket.library.cdll.srt_listen_callback(socket.handle, hook, None)
+            if socket.library.cdll.srt_listen_callback(socket.handle, hook, None) != 0:
+                raise SrtError("libsrt does not ask before it lets a caller in: this listener would be open to everybody")
 
     def __enter__(self) -> Listener:
         return self

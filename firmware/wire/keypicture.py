@@ -6,12 +6,13 @@ from firmware.wire import ts
 
 VIDEO_TYPES = {0x01, 0x02, 0x10, 0x1B, 0x24}  # MPEG-1, MPEG-2, MPEG-4, H.264, HEVC: ISO/IEC 13818-1, table 2-34
 LONGEST = 4 << 20
+NO_START = bytes(byte for byte in range(256) if not byte & 0x40)  # second byte of a packet in which no unit starts
 
 
 class KeyPictures:
-    """`push` every datagram; now and then it returns a whole key picture as MPEG-TS, at most once in `period_ns`."""
+    """`push` every datagram; now and then it returns a whole key picture as MPEG-TS, at most once in `period_ns` (a little less than a second: one of each GOP of a second)."""
 
-    def __init__(self, period_ns: int = 1_000_000_000) -> None:
+    def __init__(self, period_ns: int = 900_000_000) -> None:
         self.period_ns = period_ns
         self._next_ns = 0
         self._pat = self._pmt = b""
@@ -22,6 +23,8 @@ class KeyPictures:
     def push(self, datagram: bytes, now_ns: int) -> bytes | None:
         if now_ns < self._next_ns:
             return None
+        if self._picture is None and not datagram[1 :: ts.PACKET].translate(None, NO_START):
+            return None  # nine of ten: neither a table nor a picture starts in it
         for at in range(0, len(datagram) - ts.PACKET + 1, ts.PACKET):
             pid = ts.pid_of(datagram, at)
             if pid == self._video_pid:
