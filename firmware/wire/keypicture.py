@@ -10,7 +10,10 @@ NO_START = bytes(byte for byte in range(256) if not byte & 0x40)  # second byte 
 
 
 class KeyPictures:
-    """`push` every datagram; now and then it returns a whole key picture as MPEG-TS, at most once in `period_ns` (a little less than a second: one of each GOP of a second)."""
+    """`push` every datagram; now and then it returns a whole key picture as MPEG-TS, at most one in `period_ns`.
+
+    The period is a little less than a second, so that a stream with a key picture each second gives every one of them.
+    """
 
     def __init__(self, period_ns: int = 900_000_000) -> None:
         self.period_ns = period_ns
