@@ -47,13 +47,18 @@ class Child:
             self._start(now_ns)
 
     def tell(self, line: bytes) -> None:
-        """Another line for a worker that runs."""
-        if self.process is not None and self.process.stdin is not None:
-            try:
-                self.process.stdin.write(line + b"\n")
-                self.process.stdin.flush()
-            except BrokenPipeError:
-                return  # `keep` will see that it ended, and start it with the newest job
+        """Another line for a worker that runs. Never waits: one that reads nothing for 64 kB of orders hangs."""
+        if self.process is None or self.process.stdin is None:
+            return
+        order = line + b"\n"
+        try:
+            written = os.write(self.process.stdin.fileno(), order)
+        except BrokenPipeError:
+            return  # `keep` will see that it ended, and start it with the newest job
+        except BlockingIOError:
+            written = 0
+        if written < len(order):
+            self.kill("it reads no orders")
 
     @property
     def running(self) -> bool:
@@ -86,8 +91,9 @@ class Child:
         self.process = subprocess.Popen([sys.executable, "-m", self.module, *self.arguments], stdin=subprocess.PIPE, stderr=subprocess.PIPE)
         if self.niceness:
             os.setpriority(os.PRIO_PROCESS, self.process.pid, self.niceness)
-        assert self.process.stderr is not None  # noqa: S101
-        os.set_blocking(self.process.stderr.fileno(), False)
+        for pipe in (self.process.stdin, self.process.stderr):
+            assert pipe is not None  # noqa: S101
+            os.set_blocking(pipe.fileno(), False)
         self.words = ""
         self.starts += 1
         self.started_ns = now_ns
