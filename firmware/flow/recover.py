@@ -8,6 +8,7 @@ from firmware.model import Flow, RtpSource, Source, SrtCallerSource, SrtListener
 from firmware.status import MergeStatus
 from firmware.wire.merge import Merge
 
+SILENT_NS = 1_000_000_000  # a leg that delivered nothing for so long helps nobody
 REORDER_NS = 40_000_000  # how long a hole in one RTP stream waits for a straggler
 NUMBERED = (RtpSource, SrtListenerSource, SrtCallerSource)
 
@@ -23,7 +24,7 @@ class Recover(Protocol):
 
     def due_ns(self) -> int | None: ...
 
-    def status(self, names: list[str]) -> MergeStatus | None: ...
+    def status(self, names: list[str], now_ns: int) -> MergeStatus | None: ...
 
 
 def recover_for(flow: Flow) -> Recover:
@@ -59,7 +60,7 @@ class Straight:
     def due_ns(self) -> int | None:
         return 0 if self._out else None
 
-    def status(self, names: list[str]) -> MergeStatus | None:
+    def status(self, names: list[str], now_ns: int) -> MergeStatus | None:
         return None
 
 
@@ -74,14 +75,14 @@ class Merged:
         self.pop = merge.pop
         self.due_ns = merge.due_ns
 
-    def status(self, names: list[str]) -> MergeStatus | None:
+    def status(self, names: list[str], now_ns: int) -> MergeStatus | None:
         merge = self.merge
         if len(names) < 2:
             return None
         skew_ns = merge.skew_ns()
-        locked = [merge.locked(leg) for leg in range(len(names))]
+        helping = [merge.locked(leg) and now_ns - (merge.legs[leg].delivered_ns or 0) < SILENT_NS for leg in range(len(names))]
         return MergeStatus(
-            state="merged" if all(locked) else "one leg" if any(locked) else "waiting",
+            state="merged" if all(helping) else "one leg" if any(helping) else "waiting",
             message="; ".join(f"{name}: {told}" for leg, name in enumerate(names) if (told := self._report(leg))),
             skew_ms=None if skew_ns is None else round(skew_ns / 1e6, 1),
             window_ms=self.window_ns // 1_000_000,
@@ -121,7 +122,7 @@ class Failover(Straight):
         self._heard_ns = now_ns
         self._out.append(datagram)
 
-    def status(self, names: list[str]) -> MergeStatus | None:
+    def status(self, names: list[str], now_ns: int) -> MergeStatus | None:
         return MergeStatus(
             state="failover" if self._heard_ns else "waiting", message=f"{names[self.playing]} plays, {self.switches} switches"
         )

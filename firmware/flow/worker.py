@@ -317,7 +317,7 @@ class FlowWorker:
             rate_bps=self._camera.playout.rate_bps if self._camera else max((source.rate_bps for source in sources), default=0.0),
             sources=sources,
             outputs=[output.status(now_ns) for output in self._outputs.values()],
-            merge=self._recover.status([source.name for source in self.flow.sources]),
+            merge=self._recover.status([source.name for source in self.flow.sources], now_ns),
             counters=self._camera.counters() if self._camera else {},
         )
 
