@@ -70,9 +70,9 @@ def open_source(
     return SrtCallerLeg(spec, leg, passphrase, inbox, wake)
 
 
-def open_output(spec: Output, passphrase: str) -> FlowOutput:
+def open_output(spec: Output, passphrase: str, *, in_background: bool) -> FlowOutput:
     if isinstance(spec, UdpOutput | RtpOutput):
-        return DatagramOutput(spec)
+        return DatagramOutput(spec, in_background=in_background)
     from firmware.flow.srtoutput import SrtCaller, SrtListener
 
     return SrtListener(spec, passphrase) if isinstance(spec, SrtListenerOutput) else SrtCaller(spec, passphrase)

@@ -149,7 +149,8 @@ class FlowWorker:
 
     def _open_output(self, spec: Output) -> FlowOutput:
         try:
-            return open_output(spec, self.job.secrets.get(spec.secret, "") if isinstance(spec, Srt) else "")
+            secret = self.job.secrets.get(spec.secret, "") if isinstance(spec, Srt) else ""
+            return open_output(spec, secret, in_background=not self._strict)
         except CANNOT_OPEN as error:
             return self._unopened(spec, error)
 

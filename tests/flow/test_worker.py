@@ -182,3 +182,16 @@ def test_two_plain_udp_sources_fail_over(udp_port, wait_for, sender_to):
         merge = worker.status().merge
         assert merge
         assert merge.message == "second plays, 1 switches"
+
+
+def test_a_name_is_looked_up_beside_the_stream(udp_port, wait_for, sender_to):
+    port = udp_port()
+    with Recorder() as got:
+        by_name = udp_out("named", got.port) | {"host": "localhost"}
+        lost = udp_out("lost", 5000) | {"host": "no-such-host.invalid"}
+        with running({"sources": [{"protocol": "udp", "name": "in", "port": port}], "outputs": [by_name, lost]}) as worker:
+            wait_for(lambda: [o.state for o in worker.status().outputs] == ["connected", "failed"], what="both looked up")
+            sender = sender_to(port)
+            sender.send(100, wait_for, got)
+            assert "no-such-host.invalid cannot be found" in worker.status().outputs[1].message
+        assert got.datagrams == sender.sent
