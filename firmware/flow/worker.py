@@ -113,14 +113,19 @@ class FlowWorker:
             for source in self._sources:
                 source.close()
             self._open_sources()
+        elif before.pacing != flow.pacing:
+            self._choose_pacer()
         self._open_outputs()
+
+    def _choose_pacer(self) -> None:
+        self._pacer = Pacer(PACER_DELAY_NS) if self.flow.pacing == "pcr" and self.flow.camera is None else None
 
     def _open_sources(self) -> None:
         self._camera = None
-        self._inbox.clear()
+        self._inbox = deque()  # the threads of former legs may still fill the old one
         self._recover = recover_for(self.flow)
         self._sources = [self._open_source(leg, source) for leg, source in enumerate(self.flow.sources)]
-        self._pacer = Pacer(PACER_DELAY_NS) if self.flow.pacing == "pcr" and self.flow.camera is None else None
+        self._choose_pacer()
         # A merge holds everything for its window anyway: its loop need not wake for every datagram
         self._patience_ns = self.flow.window_ms * 500_000 if len(self.flow.sources) > 1 and self.flow.recover == "merge" else 0
         self._look_again()
@@ -186,6 +191,8 @@ class FlowWorker:
             now_ns = time.monotonic_ns()
             due_ns = self._due_ns(next_tick)
             self._asleep_until_ns = due_ns
+            if self._inbox:  # it came after the last look and before a leg's thread could know that we sleep
+                due_ns = min(due_ns, now_ns + self._patience_ns)
             ready = select.select(readers, (), (), (due_ns - now_ns) / 1e9 if due_ns > now_ns else 0)[0]
             self._asleep_until_ns = 0
             now_ns = time.monotonic_ns()

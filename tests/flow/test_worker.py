@@ -195,3 +195,34 @@ def test_a_name_is_looked_up_beside_the_stream(udp_port, wait_for, sender_to):
             sender.send(100, wait_for, got)
             assert "no-such-host.invalid cannot be found" in worker.status().outputs[1].message
         assert got.datagrams == sender.sent
+
+
+def srt_source(name: str, port: int) -> dict:
+    return {"protocol": "srt-listener", "name": name, "port": port, "clear": True, "latency_ms": 20}
+
+
+def test_sources_are_changed_while_they_deliver(udp_port, wait_for, sender_to):
+    """From two SRT legs to one and back: what the threads of former legs still bring is nobody's."""
+    ports, into = [udp_port(), udp_port()], udp_port()
+    both = {"name": "test", "sources": [srt_source("a", ports[0]), srt_source("b", ports[1])]}
+    out = [
+        {"protocol": "srt-caller", "name": name, "host": "127.0.0.1", "port": port, "clear": True, "latency_ms": 20}
+        for name, port in zip("ab", ports, strict=True)
+    ]
+    with Recorder() as got:
+        played = {"outputs": [udp_out("got", got.port)]}
+        with running({"sources": [{"protocol": "udp", "name": "in", "port": into}], "outputs": out}), running(both | played) as worker:
+            feed = sender_to(into)
+            datagrams = iter(stream(60))
+
+            def delivers() -> bool:
+                before = len(got.datagrams)
+                for _ in range(5):
+                    feed.socket.send(next(datagrams))
+                return len(got.datagrams) > before
+
+            wait_for(delivers, what="the pair delivers")
+            for flow in (both | {"sources": both["sources"][:1]}, both):
+                changed = parse_flow(flow | played)
+                in_loop(worker, lambda: worker.apply(Job(flow=changed), changed))  # noqa: B023
+                wait_for(delivers, what="the changed sources deliver", timeout_s=15)
