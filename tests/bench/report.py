@@ -86,7 +86,11 @@ def machine() -> dict[str, str]:
     }
 
 
-ROW, LEFT, WIDE, VALUE = 22, 230, 430, 110
+def _short(value: float) -> str:
+    return f"{value:.0f}" if value >= 10 else f"{value:.2f}"
+
+
+ROW, LEFT, WIDE, VALUE = 22, 230, 430, 150
 
 
 def drawing(bars: list[Bar]) -> str:
@@ -104,7 +108,7 @@ def drawing(bars: list[Bar]) -> str:
             kind = "ours" if bar.ours else "peer"
             parts.append(f'<text x="{LEFT - 8}" y="{y}" class="name">{escape(bar.name)}</text>')
             parts.append(f'<rect x="{LEFT}" y="{y - 13}" width="{width}" height="16" class="{kind}"/>')
-            parts.append(f'<text x="{LEFT + width + 6}" y="{y}">{bar.value:.4g} {escape(bar.unit)}</text>')
+            parts.append(f'<text x="{LEFT + width + 6}" y="{y}">{_short(bar.value)} {escape(bar.unit)}</text>')
         y += ROW // 2
     size = f"{LEFT + WIDE + VALUE} {y + ROW}"
     style = (
