@@ -72,7 +72,7 @@ def run(seconds: float | None, repeats: int | None, only: str) -> Report:
     report.notes = [
         "Latency counts from capture. For ours that is the PTS, in CLOCK_MONOTONIC; for peers the instant at which the same picture begins",
         "to be written into the encoder's pipe, which costs them about 1 ms. Ours meanwhile sends a second, tapped output.",
-        "The receiver called ours is a player of these tests without a buffer, behind `pressbox recv` for SRT: it is no part of the product.",
+        "The receiver called ours is a bufferless player of these tests, behind `pressbox recv` for SRT: it is no part of the product.",
         "So ratios at the same receiver compare senders; those of whole chains compare players above all.",
     ]
     report.notes += [run.mistaken for result in results.values() for run in result.runs if run.mistaken]
