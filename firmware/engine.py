@@ -221,6 +221,8 @@ class Engine:
             if operation is None:
                 return {"error": f"op: `{wanted.get('op')}` is unknown; allowed are {', '.join(operations)}"}
             operation(wanted)
+        except msgspec.DecodeError as error:
+            return {"error": f"not a request, which is one line with a JSON object: {error}"}
         except (StoreError, ValueError) as error:
             return {"error": str(error)}
         return {"ok": True}
