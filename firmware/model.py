@@ -59,6 +59,13 @@ class Camera(End, kw_only=True, tag="camera"):
     audio_bps: Annotated[int, Meta(ge=32_000, le=320_000)] = 128_000
     gop_ms: Annotated[int, Meta(ge=250, le=10_000)] = 1000
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "superfast"
+    shape: Literal["constant", "frames"] = "constant"
+    """On the wire: stuffed to a constant rate, or each picture at once at 4 x that rate, about a frame's time sooner."""
+
+    @property
+    def line_bps(self) -> int:
+        """The rate at which packets leave while there are any."""
+        return self.mux_bps * (4 if self.shape == "frames" else 1)
 
     @property
     def mux_bps(self) -> int:

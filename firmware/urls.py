@@ -26,7 +26,7 @@ SCHEMES = ("srt", "rtp", "udp")
 MICROSECONDS_ABOVE_MS = 20_000
 ANYBODY = ["0.0.0.0/0", "::/0"]
 
-_CAMERA_KEYS = {"size", "fps", "bitrate", "preset", "audio", "gop"}
+_CAMERA_KEYS = {"size", "fps", "bitrate", "preset", "audio", "gop", "shape"}
 _SRT_KEYS = {"mode", "latency", "passphrase", "pbkeylen", "streamid", "adapter"}
 _SECRET = re.compile(r"((?:passphrase|secret|token)=)(?!secret:|@file:|@env:)[^&]*", re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?")
@@ -339,7 +339,7 @@ def _camera(url: str) -> dict[str, Any]:
         fields |= {"width": int(found[1]), "height": int(found[2])}
     fields |= {key: _number(word, options[word]) for word, key in (("fps", "fps"), ("gop", "gop_ms")) if word in options}
     fields |= {key: _rate_bps(word, options[word]) for word, key in (("bitrate", "video_bps"), ("audio", "audio_bps")) if word in options}
-    return fields | ({"preset": options["preset"]} if "preset" in options else {})
+    return fields | {key: options[key] for key in ("preset", "shape") if key in options}
 
 
 def _rate_bps(key: str, text: str) -> int:
@@ -354,6 +354,7 @@ def _display_camera(camera: model.Camera) -> str:
     place = f"{kind}:{quote(file, safe='/:@+,~ ()')}" if file else kind
     pairs: list[tuple[str, object]] = [("size", f"{camera.width}x{camera.height}"), ("fps", camera.fps)]
     pairs += [("bitrate", _rate(camera.video_bps)), ("preset", camera.preset), ("audio", _rate(camera.audio_bps)), ("gop", camera.gop_ms)]
+    pairs += [("shape", camera.shape)] if camera.shape != "constant" else []
     return place + _query(pairs)
 
 

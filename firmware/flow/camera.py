@@ -23,7 +23,7 @@ class CameraSource:
     def __init__(self, spec: Camera, handoff: Path, slate: Path | None, now_ns: int, look_again: Callable[[], None]) -> None:
         self.spec = spec
         self.tally = Tally()
-        self.playout = Playout(spec.mux_bps)
+        self.playout = Playout(spec.line_bps, stuffed=spec.shape == "constant")
         self._slate_path = slate
         self._look_again = look_again  # tells the loop that `readers` changed
         self._started_ns = now_ns
@@ -86,6 +86,11 @@ class CameraSource:
         self._receiver = Receiver()
         self._look_again()
         self.playout.restart()
+
+    @property
+    def rate_bps(self) -> float:
+        """Of what leaves: constant where it is stuffed."""
+        return self.spec.mux_bps if self.playout.stuffed else self.tally.rate_bps
 
     def counters(self) -> dict[str, int]:
         playout = self.playout

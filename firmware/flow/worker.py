@@ -322,7 +322,7 @@ class FlowWorker:
             started_at=self.started_at,
             at=time.time(),
             picture=self._camera.playout.picture if self._camera else None,
-            rate_bps=self._camera.playout.rate_bps if self._camera else max((source.rate_bps for source in sources), default=0.0),
+            rate_bps=self._camera.rate_bps if self._camera else max((source.rate_bps for source in sources), default=0.0),
             sources=sources,
             outputs=[output.status(now_ns) for output in self._outputs.values()],
             merge=self._recover.status([source.name for source in self.flow.sources], now_ns),

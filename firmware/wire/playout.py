@@ -9,6 +9,9 @@ that, so PCR is exact by construction, and the wire is smooth. Null packets fill
 camera falls silent the slate plays on the same PIDs; continuity counters are renumbered, so that they run on through
 every change of feed.
 
+Without stuffing (`stuffed=False`) the line is faster than the stream and its empty slots are not sent: each picture leaves
+at once at the line's rate, about a frame's time sooner, as a stream of variable rate. PCR still says when a position leaves.
+
 All clocks are one: PTS is 90 kHz of the monotonic clock at capture, PCR is the same clock `HEADROOM_NS` ago. So a
 restarted capture worker, the slate and a restarted flow worker all fall into place on the same time line.
 """
@@ -26,6 +29,7 @@ HEADROOM_NS = 300_000_000  # PTS ahead of PCR: time to encode, to send the large
 SLATE_DELAY_NS = 150_000_000  # the slate is stamped this much in the past, so that a returning camera is never older than it
 SILENCE_NS = 400_000_000  # without a list from the camera before the slate plays
 PCR_PERIOD_NS = 30_000_000  # 40 ms is the limit of TR 101 290, 2.3a
+UNSTUFFED_PCR_PERIOD_NS = 36_000_000  # each picture brings one; at 28 pictures a second and more none goes alone
 CATCH_UP_NS = 500_000_000  # a loop that comes later than this skips positions instead of sending them in a burst
 QUEUE_NS = 2_000_000_000  # of packets waiting; beyond it the camera's rate is not what it said
 
@@ -70,8 +74,9 @@ class Slate:
 class Playout:
     """`push` the lists of the capture worker, `pop` datagrams of exactly seven packets when they are due. Times are monotonic ns."""
 
-    def __init__(self, rate_bps: int, slate: Slate | None = None, video_pid: int = 0x100) -> None:
+    def __init__(self, rate_bps: int, slate: Slate | None = None, video_pid: int = 0x100, *, stuffed: bool = True) -> None:
         self.rate_bps = rate_bps
+        self.stuffed = stuffed
         self.slate = slate
         self.picture: Literal["live", "slate", "none"] = "none"
         self.overruns = self.slates = self.skipped_slots = 0
@@ -79,7 +84,8 @@ class Playout:
         self._start_ns: int | None = None
         self._slot = 0
         self._pcr_due = 0  # packet position from which the next PCR is owed
-        self._pcr_step = max(1, PCR_PERIOD_NS * rate_bps // (ts.PACKET * 8 * 1_000_000_000) - SLOT_PACKETS)
+        period_ns = PCR_PERIOD_NS if stuffed else UNSTUFFED_PCR_PERIOD_NS
+        self._pcr_step = max(1, period_ns * rate_bps // (ts.PACKET * 8 * 1_000_000_000) - SLOT_PACKETS)
         self._jumped = False
         self._queue: deque[bytes] = deque()  # whole packets, cut as they came
         self._queued = 0  # bytes in the queue
@@ -106,7 +112,7 @@ class Playout:
             self._wait_for_key = False
         if self._start_ns is None:
             self._start_ns = now_ns
-        self._append(packets)
+        self._append(packets, self._start_ns, now_ns)
 
     def restart(self) -> None:
         """The capture worker is gone or new: its next list begins a feed of its own, at a key picture."""
@@ -126,12 +132,17 @@ class Playout:
             self._pcr_due = self._slot * SLOT_PACKETS
         out = []
         while self._due(self._start_ns) <= now_ns:
-            out.append(self._fill_slot(self._start_ns))
+            if self.stuffed or self._queued or self._slot * SLOT_PACKETS >= self._pcr_due:
+                out.append(self._fill_slot(self._start_ns))
             self._slot += 1
         return out
 
     def due_ns(self) -> int | None:
-        return None if self._start_ns is None else self._due(self._start_ns)
+        if self._start_ns is None:
+            return None
+        if self.stuffed or self._queued:
+            return self._due(self._start_ns)
+        return self._start_ns + self._pcr_due * ts.PACKET * 8 * 1_000_000_000 // self.rate_bps
 
     def begin(self, now_ns: int) -> None:
         """Start the clock without a camera, so that the slate plays when none comes."""
@@ -154,7 +165,7 @@ class Playout:
         if self._queued >= wanted:
             return pcr + self._take(wanted)
         wanted -= self._queued
-        return pcr + self._take(self._queued) + ts.NULL_PACKET * (wanted // ts.PACKET)
+        return pcr + self._take(self._queued) + (ts.NULL_PACKET * (wanted // ts.PACKET) if self.stuffed else b"")
 
     def _pcr_at(self, position: int, start_ns: int) -> bytes:
         clock = (start_ns - HEADROOM_NS) * 27 // 1000 + position * ts.PACKET * 8 * ts.PCR_HZ // self.rate_bps
@@ -187,8 +198,11 @@ class Playout:
             self._head = 0
         return b"".join(taken)
 
-    def _append(self, packets: bytes) -> None:
+    def _append(self, packets: bytes, start_ns: int, now_ns: int) -> None:
         """Queue the packets: counters renumbered, their own PCR struck out (ours are exact), packets without payload left out."""
+        if not self.stuffed and not self._queued:
+            self._slot = max(self._slot, (now_ns - start_ns) * self.rate_bps // (ts.DATAGRAM * 8 * 1_000_000_000))
+            self._pcr_due = self._slot * SLOT_PACKETS
         data = bytearray(packets)
         dropped: list[int] = []
         shifts, counters = self._counter_shift, self._counter
@@ -235,7 +249,8 @@ class Playout:
                 return
             if self._unit == 0:
                 self._counter_shift.clear()
-            self._append(self.slate.stamped(unit, (self._loop_ns - SLATE_DELAY_NS) * 9 // 100_000))
+            stamped = self.slate.stamped(unit, (self._loop_ns - SLATE_DELAY_NS) * 9 // 100_000)
+            self._append(stamped, self._start_ns, now_ns)
             self._unit += 1
             if self._unit == len(self.slate.units):
                 self._unit = 0

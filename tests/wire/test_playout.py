@@ -211,3 +211,38 @@ def test_a_camera_beyond_its_rate_is_bounded():
 def test_a_slate_without_pictures_is_refused():
     with pytest.raises(ValueError, match="no moving picture"):
         Slate(ts.NULL_PACKET * 10)
+
+
+def test_unstuffed_pictures_leave_at_once_with_a_clock_that_is_right():
+    line_bps = 4 * RATE
+    playout = Playout(line_bps, slate(), stuffed=False)
+    out = play(playout, lists(Capture(), 0, 4 * S) + lists(Capture(), 6 * S, 8 * S), 8 * S, step_ns=MS // 4)
+    counters: dict[int, int] = {}
+    clocks: list[tuple[int, int]] = []
+    for at, datagram in out:
+        assert len(datagram) <= 1316
+        for packet in ts.packets(datagram):
+            pid = ts.pid_of(packet, 0)
+            assert pid != ts.NULL_PID
+            pcr = ts.pcr_of(packet, 0)
+            if pcr is not None:
+                clocks.append((at, pcr))
+            elif pid in counters:
+                assert packet[3] & 15 == counters[pid] + 1 & 15
+            counters[pid] = packet[3] & 15
+    for (a, x), (b, y) in itertools.pairwise(clocks):
+        assert (y - x) % ts.PCR_MODULUS / 27_000 <= 40
+        assert abs((y - x) % ts.PCR_MODULUS * 1000 / 27 - (b - a)) <= 1.5 * MS
+    live = [at for at, _ in out if at < 3 * S]
+    assert max(at % FRAME for at in live[5:]) < 8 * MS  # 21 packets at 20 Mb/s, and a clock alone where a picture is late
+    assert playout.slates == 1
+
+
+def test_the_line_rests_while_there_is_nothing_to_send():
+    playout = Playout(4 * RATE, stuffed=False)
+    playout.push(Capture().frame(0, key=True), 0)
+    while playout._queued:
+        playout.pop(playout.due_ns() or 0)
+    due = playout.due_ns()
+    assert due is not None
+    assert due > 20 * MS
