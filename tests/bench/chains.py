@@ -14,7 +14,8 @@ from tests.bench.processes import PRESSBOX, Lab, free_port, is_bound
 
 WIDTH, HEIGHT, FPS = 1280, 720, 30
 SRT_LATENCY_MS = 120
-SENDERS = ("ours", "ffmpeg", "gst")
+OURS = {"ours": "constant", "ours, frames": "frames"}  # the shape on the wire, by sender
+SENDERS = (*OURS, "ffmpeg", "gst")
 RECEIVERS = ("ours", "ffmpeg", "gst")
 TRANSPORTS = ("udp", "srt")
 
@@ -80,8 +81,15 @@ def gst_receiver(transport: str, port: int) -> list[str]:
 def start_sender(lab: Lab, chain: Chain, port: int, tap_port: int, clock: Path) -> list[list[str]]:
     """Ours also sends to the tap, which reads capture times; a peer is fed the same pictures, and `clock` gets their times."""
     srt = f"srt://127.0.0.1:{port}?mode=caller&latency={SRT_LATENCY_MS}"
-    if chain.sender == "ours":
-        command = [*PRESSBOX, "send", CAMERA, f"udp://127.0.0.1:{port}" if chain.transport == "udp" else srt, f"udp://127.0.0.1:{tap_port}"]
+    if chain.sender in OURS:
+        camera_url = f"{CAMERA}&shape={OURS[chain.sender]}"
+        command = [
+            *PRESSBOX,
+            "send",
+            camera_url,
+            f"udp://127.0.0.1:{port}" if chain.transport == "udp" else srt,
+            f"udp://127.0.0.1:{tap_port}",
+        ]
         lab.start(command)
         return [command]
     encoder = ffmpeg_sender(chain.transport, port) if chain.sender == "ffmpeg" else gst_sender(chain.transport, port)
