@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import struct
+import time
 from collections.abc import Callable
 from typing import Protocol
 
@@ -18,6 +20,8 @@ from firmware.wire.ts import is_transport_stream
 BURST = 64  # datagrams read before the loop looks elsewhere
 LONE_NS = 200_000  # after so long a pause one datagram has come, not several: no second look, which costs as much as the first
 SILENT_NS = 1_000_000_000
+WAIT_S = 0.1
+LARGEST = 2048
 INCUMBENT_NS = 500_000_000  # a sender that was heard this lately is not replaced by another
 
 RESTART = -2  # in place of a number: the leg's numbers begin afresh
@@ -49,6 +53,8 @@ class DatagramSource:
         self._restart = restart
         self._allowed = Allowlist(spec.allow)
         self._socket: socket.socket = open_receiver(spec.address, spec.port, spec.interface)
+        self._socket.settimeout(None)  # `_read` says MSG_DONTWAIT, `wait` waits for as long as the kernel is told here
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(WAIT_S * 1e6)))
         self._is_rtp = isinstance(spec, RtpSource)
         self._ssrc: int | None = None
         self._unwrap = Unwrap(16)
@@ -62,44 +68,59 @@ class DatagramSource:
     def readers(self) -> dict[int, Callable[[int], None]]:
         return {self._socket.fileno(): self._read}
 
+    def wait(self) -> None:
+        """Take the next datagram, or nothing within WAIT_S. For a loop with nothing else to wait for: one system call, not two."""
+        try:
+            datagram, peer = self._socket.recvfrom(LARGEST)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.tally.dropped += 1  # an ICMP error of an earlier datagram
+            return
+        self._take(datagram, peer, time.monotonic_ns())
+
     def _read(self, now_ns: int) -> None:
-        receive, allowed = self._socket.recvfrom, self._allowed
+        receive, take = self._socket.recvfrom, self._take
         burst = BURST if now_ns - self._read_ns < LONE_NS else 1
         self._read_ns = now_ns
         for _ in range(burst):
             try:
-                datagram, peer = receive(2048)
+                datagram, peer = receive(LARGEST, socket.MSG_DONTWAIT)
             except BlockingIOError:
                 return
             except OSError:
-                self.tally.dropped += 1  # an ICMP error of an earlier datagram
-                continue
-            if peer[0] not in allowed:
-                self.tally.refused += 1
-                continue
-            number = -1
-            packet = None
-            if self._is_rtp:
-                try:
-                    packet = rtp.parse(datagram)
-                except rtp.RtpError:
-                    self.tally.dropped += 1
-                    continue
-                datagram = packet.payload
-            if not is_transport_stream(datagram):
                 self.tally.dropped += 1
                 continue
-            if peer != self._peer:
-                if self._peer is not None and now_ns - self._heard_ns < INCUMBENT_NS:
-                    self.tally.refused += 1
-                    continue
-                self._peer = peer
-            if packet is not None:
-                number = self._number(packet)
-            self._heard_ns = now_ns
-            self.tally.packets += 1
-            self.tally.bytes += len(datagram)
-            self._deliver(self.leg, number, datagram, now_ns)
+            take(datagram, peer, now_ns)
+
+    def _take(self, datagram: bytes, peer: tuple[str, int], now_ns: int) -> None:
+        tally = self.tally
+        if peer[0] not in self._allowed:
+            tally.refused += 1
+            return
+        number = -1
+        packet = None
+        if self._is_rtp:
+            try:
+                packet = rtp.parse(datagram)
+            except rtp.RtpError:
+                tally.dropped += 1
+                return
+            datagram = packet.payload
+        if not is_transport_stream(datagram):
+            tally.dropped += 1
+            return
+        if peer != self._peer:
+            if self._peer is not None and now_ns - self._heard_ns < INCUMBENT_NS:
+                tally.refused += 1
+                return
+            self._peer = peer
+        if packet is not None:
+            number = self._number(packet)
+        self._heard_ns = now_ns
+        tally.packets += 1
+        tally.bytes += len(datagram)
+        self._deliver(self.leg, number, datagram, now_ns)
 
     def _number(self, packet: rtp.RtpPacket) -> int:
         if packet.ssrc != self._ssrc:

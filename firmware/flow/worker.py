@@ -28,8 +28,8 @@ from firmware.child import NO_SNAPSHOT
 from firmware.flow.camera import CameraSource
 from firmware.flow.ends import CANNOT_OPEN, Unopened, open_output, open_source
 from firmware.flow.outputs import FlowOutput
-from firmware.flow.recover import Recover, recover_for
-from firmware.flow.sources import RESTART, Arrival, FlowSource
+from firmware.flow.recover import Recover, Straight, recover_for
+from firmware.flow.sources import RESTART, Arrival, DatagramSource, FlowSource
 from firmware.model import Camera, Flow, Output, Source, Srt
 from firmware.status import FlowStatus, write_snapshot
 from firmware.wire.keypicture import KeyPictures
@@ -90,6 +90,7 @@ class FlowWorker:
         self._specs: dict[str, Output] = {}
         self._recover: Recover
         self._pacer: Pacer | None = None
+        self._lone: DatagramSource | None = None
         self._tried_ns = 0
         self._patience_ns = 0  # how long an arrival may wait in the inbox
         self._number = Numberer(int.from_bytes(os.urandom(4), "big"), int.from_bytes(os.urandom(2), "big"))
@@ -119,6 +120,10 @@ class FlowWorker:
 
     def _choose_pacer(self) -> None:
         self._pacer = Pacer(PACER_DELAY_NS) if self.flow.pacing == "pcr" and self.flow.camera is None else None
+        # Where one socket is all that can bring a datagram it is waited for directly; orders are looked for ten times a second
+        only, *others = self._sources
+        straight = isinstance(self._recover, Straight) and self._pacer is None and not others
+        self._lone = only if straight and isinstance(only, DatagramSource) else None
 
     def _open_sources(self) -> None:
         self._camera = None
@@ -193,7 +198,11 @@ class FlowWorker:
             self._asleep_until_ns = due_ns
             if self._inbox:  # it came after the last look and before a leg's thread could know that we sleep
                 due_ns = min(due_ns, now_ns + self._patience_ns)
-            ready = select.select(readers, (), (), (due_ns - now_ns) / 1e9 if due_ns > now_ns else 0)[0]
+            if self._lone is not None and due_ns > now_ns:
+                self._lone.wait()
+                ready = []
+            else:
+                ready = select.select(readers, (), (), (due_ns - now_ns) / 1e9 if due_ns > now_ns else 0)[0]
             self._asleep_until_ns = 0
             now_ns = time.monotonic_ns()
             for descriptor in ready:
