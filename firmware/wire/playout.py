@@ -27,7 +27,7 @@ from firmware.wire import ts
 SLOT_PACKETS = 7
 HEADROOM_NS = 300_000_000  # PTS ahead of PCR: time to encode, to send the largest picture at the constant rate, and for the slate
 SLATE_DELAY_NS = 150_000_000  # the slate is stamped this much in the past, so that a returning camera is never older than it
-SILENCE_NS = 400_000_000  # without a list from the camera before the slate plays
+SILENCE_NS = 350_000_000  # without a list from the camera before the slate plays: tables must come twice a second (TR 101 290, 1.3)
 PCR_PERIOD_NS = 30_000_000  # 40 ms is the limit of TR 101 290, 2.3a
 UNSTUFFED_PCR_PERIOD_NS = 36_000_000  # each picture brings one; at 28 pictures a second and more none goes alone
 CATCH_UP_NS = 500_000_000  # a loop that comes later than this skips positions instead of sending them in a burst
