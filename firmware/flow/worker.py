@@ -192,17 +192,20 @@ class FlowWorker:
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         next_tick = next_snapshot = time.monotonic_ns()
         readers = self._all_readers()
+        look_round = True
         while not self.stopping:
             now_ns = time.monotonic_ns()
             due_ns = self._due_ns(next_tick)
             self._asleep_until_ns = due_ns
             if self._inbox:  # it came after the last look and before a leg's thread could know that we sleep
                 due_ns = min(due_ns, now_ns + self._patience_ns)
-            if self._lone is not None and due_ns > now_ns:
+            if self._lone is not None and not look_round:
                 self._lone.wait()
                 ready = []
             else:
-                ready = select.select(readers, (), (), (due_ns - now_ns) / 1e9 if due_ns > now_ns else 0)[0]
+                wait_s = (due_ns - now_ns) / 1e9 if due_ns > now_ns and self._lone is None else 0
+                ready = select.select(readers, (), (), wait_s)[0]
+                look_round = False
             self._asleep_until_ns = 0
             now_ns = time.monotonic_ns()
             for descriptor in ready:
@@ -215,6 +218,7 @@ class FlowWorker:
             self._carry(now_ns)
             if now_ns >= next_tick:
                 next_tick = now_ns + TICK_NS
+                look_round = True  # for orders, which a lone source does not wait for
                 self._tick(now_ns)
                 readers = self._all_readers()
                 if now_ns >= next_snapshot:
