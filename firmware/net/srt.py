@@ -245,7 +245,11 @@ class Listener:
         caller = self.socket.accept(timeout_ms)
         if caller is not None:
             caller.receives = not self.sending
-            caller.set("rcvsyn", caller.receives)
+            try:
+                caller.set("rcvsyn", caller.receives)
+            except SrtError:  # it was gone again before it was taken
+                caller.close()
+                return None
         return caller
 
     def close(self) -> None:
