@@ -58,8 +58,15 @@ def from_first_key_picture(stream: bytes) -> bytes:
     raise AssertionError("there is no key picture")
 
 
+def without_cut_sound(stream: bytes) -> bytes:
+    """The recording ends anywhere: the last PES packet of sound, which may lack its end, is left out."""
+    packets = [stream[at : at + ts.PACKET] for at in range(0, len(stream), ts.PACKET)]
+    last = max(n for n, packet in enumerate(packets) if ts.pid_of(packet, 0) == 0x101 and packet[1] & 0x40)
+    return b"".join(packet for n, packet in enumerate(packets) if n < last or ts.pid_of(packet, 0) != 0x101)
+
+
 def check_pictures(stream: bytes) -> None:
-    stream = from_first_key_picture(stream)
+    stream = without_cut_sound(from_first_key_picture(stream))
     pictures = pictures_of(stream)
     first = next(at for at, picture in enumerate(pictures) if picture.key)
     counters = [picture.counter for picture in pictures[first:]]
