@@ -23,6 +23,7 @@ from firmware.net.srtstatistics import Statistics
 
 MAX_PAYLOAD_BYTES = 1456
 LONGEST_WAIT_MS = 100
+TRANSITION_S = 0.01
 _READABLE, _WRITABLE, _FAILED = 1, 4, 8  # SRT_EPOLL_IN, OUT, ERR
 
 
@@ -173,6 +174,8 @@ class Socket:
         deadline_ms = deadline(timeout_ms)
         while self.state is State.CONNECTING and (left_ms := deadline_ms - now_ms()) > 0:
             self._wait(_WRITABLE | _FAILED, left_ms)
+        if self.state is State.BROKEN and not self.reject_code:
+            time.sleep(TRANSITION_S)  # libsrt calls a socket broken for the instant between connecting and connected
         state = self.state
         if state is State.CONNECTING:
             return False
