@@ -18,6 +18,8 @@ Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 LatencyMs = Annotated[int, Meta(ge=10, le=15_000)]
 Ttl = Annotated[int, Meta(ge=1, le=255)]
+Dscp = Annotated[int, Meta(ge=0, le=63)]
+GatherMs = Annotated[int, Meta(ge=0, le=50)]
 Cidrs = list[str]
 
 _MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
@@ -42,10 +44,15 @@ class End(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="p
             _check_address(key, getattr(self, key, ""))
         for block in getattr(self, "allow", ()):
             _check_block(block)
+        if isinstance(self, RtpFecSource | RtpFecOutput) and self.port > 65_531:
+            raise ValueError(f"port: {self.port} leaves no room for the FEC ports 2 and 4 above it; take one up to 65531")
         if not getattr(self, "host", "-").strip():
             raise ValueError("host: missing; write a host name or an address")
-        if hasattr(self, "secret"):
-            _check_encryption(self.secret, getattr(self, "clear", False))
+        secret, clear = getattr(self, "secret", ""), getattr(self, "clear", False)
+        if secret and clear:
+            raise ValueError("clear: set either a secret or `clear: true`, not both")
+        if isinstance(self, Srt | Rist) and not secret and not clear:
+            raise ValueError("secret: name the secret that holds the passphrase, or set `clear: true` to run unencrypted on purpose")
 
 
 class Camera(End, kw_only=True, tag="camera"):
@@ -91,6 +98,7 @@ class SrtCaller(Srt, kw_only=True):
     host: str
     bind_address: str = ""  # local address, so that a path keeps to its network
     bind_device: str = ""  # local interface, the same
+    dscp: Dscp = 0  # marks the packets for the network's queues (RFC 2474)
 
 
 class SrtListenerSource(SrtListener, kw_only=True, tag="srt-listener"):
@@ -109,19 +117,66 @@ class Datagram(End, kw_only=True):
 
 
 class RtpSource(Datagram, kw_only=True, tag="rtp"):
-    """MPEG-TS in RTP, RFC 2250 section 2."""
+    """MPEG-TS in RTP, RFC 2250 section 2. With a secret it is SRTP, AES-256-GCM (RFC 7714)."""
+
+    secret: str = ""  # name of the secret that holds the master key and salt
+
+
+class RtpFecSource(RtpSource, kw_only=True, tag="rtp-fec"):
+    """With SMPTE 2022-1 FEC, columns on port + 2 and rows on port + 4. The matrix is learnt from the packets."""
 
 
 class UdpSource(Datagram, kw_only=True, tag="udp"):
     """MPEG-TS in bare UDP datagrams."""
 
 
+class Rist(End, kw_only=True):
+    """RIST, TR-06-2 main profile with a pre-shared key, or TR-06-1 simple profile, which has no encryption."""
+
+    port: Port  # simple: even; the port above it carries RTCP
+    second_port: Annotated[int, Meta(ge=0, le=65535)] = 0  # of a second path with the same packets; 0: there is none
+    latency_ms: LatencyMs = 200
+    secret: str = ""
+    clear: bool = False
+    key_bits: Literal[128, 256] = 256
+    profile: Literal["main", "simple"] = "main"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.profile == "simple":
+            if self.secret:
+                raise ValueError("profile: simple has no encryption; use main, or set `clear: true` in place of the secret")
+            for key in ("port", "second_port"):
+                if getattr(self, key) % 2:
+                    raise ValueError(f"{key}: the simple profile takes an even port; the one above it carries RTCP")
+        if self.second_port and abs(self.second_port - self.port) < 2 and getattr(self, "second_host", "") == getattr(self, "host", ""):
+            raise ValueError("second_port: too close to `port`; leave at least one port between them")
+
+
+class RistSource(Rist, kw_only=True, tag="rist"):
+    address: str = "127.0.0.1"
+    allow: Cidrs = field(default_factory=loopback)
+
+
 class SrtListenerOutput(SrtListener, kw_only=True, tag="srt-listener"):
     enabled: bool = True
+    gather_ms: GatherMs = 0  # datagrams wait up to so long and leave together: cheaper, in bursts of that much of the stream
 
 
 class SrtCallerOutput(SrtCaller, kw_only=True, tag="srt-caller"):
     enabled: bool = True
+    gather_ms: GatherMs = 0
+
+
+class RistOutput(Rist, kw_only=True, tag="rist"):
+    host: str
+    second_host: str = ""  # of the second path; empty: the same host
+    bind_address: str = ""
+    bind_device: str = ""
+    second_bind_address: str = ""
+    second_bind_device: str = ""
+    enabled: bool = True
+    gather_ms: GatherMs = 0
 
 
 class DatagramOutput(End, kw_only=True):
@@ -130,19 +185,39 @@ class DatagramOutput(End, kw_only=True):
     bind_address: str = ""
     bind_device: str = ""
     ttl: Ttl = 16
+    dscp: Dscp = 0
+    clear: bool = False  # unencrypted to a public address, on purpose
     enabled: bool = True
+    gather_ms: GatherMs = 0
 
 
 class RtpOutput(DatagramOutput, kw_only=True, tag="rtp"):
-    pass
+    secret: str = ""
+
+
+class RtpFecOutput(RtpOutput, kw_only=True, tag="rtp-fec"):
+    """A matrix of `columns` (L) times `rows` (D) packets: 100 at most. A burst of up to L lost packets is repaired."""
+
+    columns: Annotated[int, Meta(ge=1, le=20)] = 10
+    rows: Annotated[int, Meta(ge=4, le=20)] = 10
+    row_fec: bool = True  # columns alone halve the overhead
+    aligned: bool = True  # columns begin with the block; else each one row later than its neighbour
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.columns * self.rows > 100:
+            raise ValueError(f"columns: {self.columns} x {self.rows} rows are more than 100 packets; make one of them smaller")
+        if self.row_fec and self.columns < 4:
+            raise ValueError("columns: with row FEC at least 4 (SMPTE 2022-1); add columns, or set `row_fec: false`")
 
 
 class UdpOutput(DatagramOutput, kw_only=True, tag="udp"):
     pass
 
 
-Source = Camera | SrtListenerSource | SrtCallerSource | RtpSource | UdpSource
-Output = SrtListenerOutput | SrtCallerOutput | RtpOutput | UdpOutput
+Source = Camera | SrtListenerSource | SrtCallerSource | RtpSource | RtpFecSource | RistSource | UdpSource
+Output = SrtListenerOutput | SrtCallerOutput | RtpOutput | RtpFecOutput | RistOutput | UdpOutput
+Keyed = Srt | Rist | RtpSource | RtpOutput
 
 
 class Flow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -157,6 +232,7 @@ class Flow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     recover: Literal["merge", "failover"] = "merge"
     window_ms: Annotated[int, Meta(ge=100, le=15_000)] = 200
     failover_ms: Annotated[int, Meta(ge=100, le=15_000)] = 500
+    primary: str = ""  # of a failover: the source that plays whenever it is steady; empty: neither is preferred
     pacing: Literal["arrival", "pcr"] = "arrival"  # how a received stream leaves: as it came, or smoothed by its PCR
     outputs: Annotated[list[Output], Meta(max_length=50)] = []
 
@@ -166,6 +242,8 @@ class Flow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             twice = next((name for name in names if names.count(name) > 1), None)
             if twice:
                 raise ValueError(f"{key}: `{twice}` is there twice; each needs a name of its own")
+        if self.primary and self.primary not in [source.name for source in self.sources]:
+            raise ValueError(f"primary: `{self.primary}` is none of the sources; allowed are {', '.join(s.name for s in self.sources)}")
         if len(self.sources) == 2 and any(isinstance(source, Camera) for source in self.sources):
             raise ValueError("sources: a camera is a flow's only source; give the second camera a flow of its own")
 
@@ -178,7 +256,7 @@ class Flow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     @property
     def secrets(self) -> set[str]:
         """Names of the secrets that this flow needs."""
-        return {end.secret for end in (*self.sources, *self.outputs) if isinstance(end, Srt) and end.secret}
+        return {end.secret for end in (*self.sources, *self.outputs) if isinstance(end, Keyed) and end.secret}
 
 
 def parse_flow(data: object) -> Flow:
@@ -221,7 +299,7 @@ def _fields(struct: type) -> tuple[msgspec.inspect.Field, ...]:
 
 def _choices(key: str) -> list[str]:
     leaf = key.rsplit(".", 1)[-1]
-    for struct in (Flow, Camera, Srt):
+    for struct in (Flow, Camera, Srt, Rist):
         kind = next((f.type for f in _fields(struct) if f.name == leaf), None)
         if isinstance(kind, msgspec.inspect.LiteralType):
             return sorted(map(str, kind.values))
@@ -241,10 +319,3 @@ def _check_block(block: str) -> None:
         ipaddress.ip_network(block)
     except ValueError:
         raise ValueError(f"allow: `{block}` is no CIDR block; write one like 192.0.2.0/24 or 203.0.113.7/32") from None
-
-
-def _check_encryption(secret: str, clear: bool) -> None:
-    if not secret and not clear:
-        raise ValueError("secret: name the secret that holds the passphrase, or set `clear: true` to run unencrypted on purpose")
-    if secret and clear:
-        raise ValueError("clear: set either a secret or `clear: true`, not both")
