@@ -5,11 +5,13 @@
         relay.cut()                         # nothing passes any more, either way
         relay.restore()
         relay.forward.lost                  # datagrams that it dropped on the way to the target
+        relay.back.loss = GilbertElliott(mean_loss=0.05, mean_burst=8)
 
-Every client (source address) gets a socket of its own towards the target, so the target tells clients apart by port. Loss is drawn
-once per datagram and direction: with one client, the same datagrams and the same `seed`, the same ones are lost. `drop` chooses
-exactly: it is called with (datagram, towards_target) for each datagram that loss spared, and True drops it. `delay_ms` is that of
-each way. `python tests/lab/relay.py --help` runs it as a process of its own, so that it takes nothing from what is measured.
+`forward` and `back` are channels (see `channel.py`), and all that is public in them may be changed while it runs. Every client
+(source address) gets a socket of its own towards the target, so the target tells clients apart by port. With one client, the same
+datagrams and the same `seed`, the same ones are lost. `drop` chooses exactly: it is called with (datagram, towards_target) for each
+datagram that loss spared, and True drops it. `python tests/lab/relay.py --help` runs it as a process of its own, so that it takes
+nothing from what is measured.
 """
 
 from __future__ import annotations
@@ -17,14 +19,19 @@ from __future__ import annotations
 import argparse
 import heapq
 import itertools
-import random
+import json
 import select
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from pathlib import Path
+
+if not __package__:  # run as a script
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+from firmware.net.udp import enlarge_receive_buffer
+from tests.lab.channel import Channel, GilbertElliott, Loss, Trace
 
 Place = tuple[str, int]
 Drop = Callable[[bytes, bool], bool]
@@ -33,20 +40,10 @@ BURST = 64  # datagrams from one socket before the others get their turn
 BUFFER_BYTES = 4 << 20
 
 
-@dataclass(slots=True)
-class Direction:
-    """Counters of one way, and its loss (0 to 1), which may be changed while it runs."""
-
-    loss: float
-    random: random.Random
-    passed: int = 0
-    lost: int = 0
-
-
 class Relay:
     """Between `address` (of `listen`; port 0 takes a free one) and `target`.
 
-    `loss` counts for both ways, unless `loss_back` says another for the way back.
+    `loss` counts for both ways, unless `loss_back` says another for the way back; so does `delay_ms`.
     """
 
     def __init__(
@@ -54,22 +51,21 @@ class Relay:
         target: Place,
         *,
         listen: Place = ("127.0.0.1", 0),
-        loss: float = 0.0,
-        loss_back: float | None = None,
+        loss: float | Loss = 0.0,
+        loss_back: float | Loss | None = None,
         seed: int = 1,
         delay_ms: float = 0.0,
         drop: Drop | None = None,
     ) -> None:
         self.target = target
-        self.delay_ms = delay_ms
         self.drop = drop
-        self.forward = Direction(loss, random.Random(f"{seed} forward"))
-        self.back = Direction(loss if loss_back is None else loss_back, random.Random(f"{seed} back"))
+        self.forward = Channel("forward", seed, loss, delay_ms)
+        self.back = Channel("back", seed, loss if loss_back is None else loss_back, delay_ms)
         self._cut = False
         self._front = _udp(listen)
         self._bell, self._ringer = socket.socketpair()
         self._by_client: dict[Place, socket.socket] = {}
-        self._by_number: dict[int, tuple[socket.socket, Place]] = {}
+        self._by_socket: dict[socket.socket, Place] = {}
         self._later: list[tuple[float, int, socket.socket, bytes, Place]] = []
         self._order = itertools.count()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
@@ -84,8 +80,14 @@ class Relay:
         """Let nothing pass, either way; what is delayed on its way is lost too."""
         self._cut = True
 
+    def black_hole(self, *ways: Channel) -> None:
+        """Swallow all that comes from now on, both ways or this one, and say nothing: no port is closed, no ICMP sent."""
+        for way in ways or (self.forward, self.back):
+            way.swallows = True
+
     def restore(self) -> None:
-        self._cut = False
+        """End the cut and the black hole."""
+        self._cut = self.forward.swallows = self.back.swallows = False
 
     def close(self) -> None:
         self._ringer.close()
@@ -98,61 +100,62 @@ class Relay:
         self.close()
 
     def _run(self) -> None:
-        poll = select.poll()
-        poll.register(self._front, select.POLLIN)
-        poll.register(self._bell, select.POLLIN)
         while True:
-            wait_ms = max(0.0, self._later[0][0] - time.monotonic()) * 1000 if self._later else None
-            for number, _ in poll.poll(wait_ms):
-                if number == self._bell.fileno():
+            wait_s = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
+            # select, for it alone waits for less than a millisecond
+            for ready in select.select([self._front, self._bell, *self._by_socket], [], [], wait_s)[0]:
+                if ready is self._bell:
                     return self._close_sockets()
-                if number == self._front.fileno():
-                    self._from_clients(poll)
+                if ready is self._front:
+                    self._from_clients()
                 else:
-                    self._from_target(number)
+                    self._from_target(ready)
             self._send_due()
 
-    def _from_clients(self, poll: select.poll) -> None:
+    def _from_clients(self) -> None:
         for datagram, client in _burst(self._front):
             way = self._by_client.get(client)
             if way is None:
-                way = _udp(("::" if ":" in self.target[0] else "0.0.0.0", 0))
-                self._by_client[client] = way
-                self._by_number[way.fileno()] = way, client
-                poll.register(way, select.POLLIN)
+                way = self._by_client[client] = _udp(("::" if ":" in self.target[0] else "0.0.0.0", 0))
+                self._by_socket[way] = client
             self._pass(self.forward, way, datagram, self.target)
 
-    def _from_target(self, number: int) -> None:
-        way, client = self._by_number[number]
+    def _from_target(self, way: socket.socket) -> None:
+        client = self._by_socket[way]
         for datagram, _ in _burst(way):
             self._pass(self.back, self._front, datagram, client)
 
-    def _pass(self, direction: Direction, way: socket.socket, datagram: bytes, to: Place) -> None:
-        unlucky = direction.random.random() < direction.loss
-        if unlucky or self._cut or (self.drop and self.drop(datagram, direction is self.forward)):
-            direction.lost += 1
+    def _pass(self, channel: Channel, way: socket.socket, datagram: bytes, to: Place) -> None:
+        fate = channel.draw()
+        if fate.lost or self._cut or channel.swallows or (self.drop and self.drop(datagram, channel is self.forward)):
+            channel.lost += 1
             return
-        direction.passed += 1
-        if self.delay_ms:
-            heapq.heappush(self._later, (time.monotonic() + self.delay_ms / 1000, next(self._order), way, datagram, to))
-        else:
-            _send(way, datagram, to)
+        now_s = time.monotonic()
+        due_s = channel.due_s(fate, len(datagram), now_s)
+        if due_s is None:
+            return
+        for _ in range(2 if fate.twice else 1):
+            if due_s <= now_s and not self._later:
+                _send(way, datagram, to)
+            else:
+                heapq.heappush(self._later, (due_s, next(self._order), way, datagram, to))
 
     def _send_due(self) -> None:
-        now = time.monotonic()
-        while self._later and self._later[0][0] <= now:
+        now_s = time.monotonic()
+        while self._later and self._later[0][0] <= now_s:
             _, _, way, datagram, to = heapq.heappop(self._later)
             if not self._cut:
                 _send(way, datagram, to)
 
     def _close_sockets(self) -> None:
-        for open_socket in (self._front, self._bell, *self._by_client.values()):
+        for open_socket in (self._front, self._bell, *self._by_socket):
             open_socket.close()
 
 
 def _udp(place: Place) -> socket.socket:
     opened = socket.socket(socket.AF_INET6 if ":" in place[0] else socket.AF_INET, socket.SOCK_DGRAM)
-    opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
+    enlarge_receive_buffer(opened, BUFFER_BYTES)
+    opened.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
     opened.setblocking(False)
     opened.bind(place)
     return opened
@@ -178,34 +181,96 @@ def _send(way: socket.socket, datagram: bytes, to: Place) -> None:
         return  # a full buffer or a deaf port loses datagrams, as networks do
 
 
+ORDERS = """\
+orders, one a line on standard input or each in a --say; `forward` or `back` before one means that way alone:
+  cut                  nothing passes, and what is on its way is lost
+  blackhole            swallow everything that comes, and say nothing
+  restore              end of both
+  loss SHARE           independent losses, 0 to 1
+  burst SHARE LENGTH   Gilbert-Elliott: mean loss, and mean length of a burst in datagrams
+  trace FILE           exactly these: 0 arrives, 1 is lost, again and again
+  delay MS             of each way
+  jitter MS            up to so much more, drawn anew for each; the order stays
+  reorder SHARE MS     this share comes so much later than the others
+  duplicate SHARE      this share comes twice
+  rate BPS [QUEUE_MS]  a bottleneck with a queue (default: 100 ms); 0 lifts it
+  seed N               begin the draws of another seed
+  counts               passed and lost forward, passed and lost back
+  counts all           the same and more as JSON
+"""
+
+
+def obey(relay: Relay, line: str) -> str:
+    """Carry out one order; what to answer, which is most often nothing."""
+    try:
+        return _obey(relay, line)
+    except (ValueError, OSError) as error:
+        return f"`{line.strip()}`: {error}"
+
+
+def _obey(relay: Relay, line: str) -> str:
+    words = line.split()
+    named = {"forward": [relay.forward], "back": [relay.back]}.get(words[0]) if words else None
+    for way in named or [relay.forward, relay.back]:
+        match words[1:] if named else words:
+            case ["cut"] if not named:
+                relay.cut()
+            case ["restore"] if not named:
+                relay.restore()
+            case ["blackhole"]:
+                relay.black_hole(way)
+            case ["loss", share]:
+                way.loss = float(share)
+            case ["burst", share, length]:
+                way.loss = GilbertElliott(float(share), float(length))
+            case ["trace", file]:
+                way.loss = Trace.load(file)
+            case ["delay", ms]:
+                way.delay_ms = float(ms)
+            case ["jitter", ms]:
+                way.jitter_ms = float(ms)
+            case ["reorder", share, ms]:
+                way.reorder, way.reorder_ms = float(share), float(ms)
+            case ["duplicate", share]:
+                way.duplicate = float(share)
+            case ["rate", bps, *queue] if len(queue) < 2:
+                way.rate_bps, way.queue_ms = float(bps) or None, float(queue[0] if queue else 100)
+            case ["seed", number]:
+                way.seed(int(number))
+            case ["counts"] if not named:
+                return f"{relay.forward.passed} {relay.forward.lost} {relay.back.passed} {relay.back.lost}"
+            case ["counts", "all"] if not named:
+                return json.dumps({"forward": relay.forward.counts(), "back": relay.back.counts()})
+            case _:
+                return f"`{line.strip()}` is no order; see --help"
+    return ""
+
+
 def _place(text: str) -> Place:
     host, _, port = text.rpartition(":")
     return host.strip("[]"), int(port)
 
 
 def main() -> None:
-    """Run as a process: prints its address, then takes `cut`, `restore`, `loss 0.2` and `counts` as lines; ends with its standard input."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
+    """Run as a process: prints its address, then obeys orders, and ends with its standard input."""
+    parser = argparse.ArgumentParser(description=main.__doc__, epilog=ORDERS, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", type=_place, help="host:port")
-    parser.add_argument("--listen", type=_place, default=("127.0.0.1", 0))
-    parser.add_argument("--loss", type=float, default=0.0)
-    parser.add_argument("--delay-ms", type=float, default=0.0)
-    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--listen", type=_place, default=("127.0.0.1", 0), help="host:port (default: a free port of 127.0.0.1)")
+    parser.add_argument("--loss", type=float, default=0.0, help="share, 0 to 1, both ways (default: 0)")
+    parser.add_argument("--delay-ms", type=float, default=0.0, help="of each way (default: 0)")
+    parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn (default: 1)")
+    parser.add_argument("--say", action="append", default=[], metavar="ORDER", help="an order to begin with, again and again")
     wish = parser.parse_args()
     with Relay(wish.target, listen=wish.listen, loss=wish.loss, seed=wish.seed, delay_ms=wish.delay_ms) as relay:
+        for order in wish.say:
+            wrong = obey(relay, order)
+            if wrong:
+                parser.error(wrong)
         print(*relay.address, flush=True)
         for line in sys.stdin:
-            match line.split():
-                case ["cut"]:
-                    relay.cut()
-                case ["restore"]:
-                    relay.restore()
-                case ["loss", share]:
-                    relay.forward.loss = relay.back.loss = float(share)
-                case ["counts"]:
-                    print(relay.forward.passed, relay.forward.lost, relay.back.passed, relay.back.lost, flush=True)
-                case _:
-                    print("cut, restore, loss SHARE or counts", flush=True)
+            answer = obey(relay, line)
+            if answer:
+                print(answer, flush=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import subprocess
 import sys
@@ -11,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.lab import relay as relay_module
-from tests.lab.relay import Relay
+from tests.lab.channel import Uniform
+from tests.lab.relay import Relay, obey
 
 
 @pytest.fixture
@@ -117,6 +119,67 @@ def test_it_carries_more_than_3000_datagrams_a_second_each_way(target, client, w
             time.sleep(0.002)
         wait_for(lambda: relay.forward.passed == 3001 and relay.back.passed == 3000, 5, "6,000 datagrams")
         assert time.process_time() - began < 1
+
+
+def test_a_black_hole_one_way_says_nothing(target, client, wait_for):
+    with Relay(target.getsockname()) as relay:
+        client.sendto(b"0", relay.address)
+        way = target.recvfrom(2000)[1]
+        relay.black_hole(relay.forward)
+        client.connect(relay.address)  # so that an ICMP would be an error
+        client.send(b"1")
+        target.sendto(b"back", way)
+        assert client.recv(2000) == b"back"
+        wait_for(lambda: relay.forward.lost == 1)
+        relay.restore()
+        client.send(b"2")
+        assert target.recv(2000) == b"2"
+
+
+def test_some_come_twice_and_some_late(target, client, wait_for):
+    with Relay(target.getsockname(), delay_ms=1) as relay:
+        relay.forward.duplicate = 0.1
+        relay.forward.reorder, relay.forward.reorder_ms = 0.05, 30
+        send(client, relay, 500)
+        arrived = arrivals(target, relay, 500, wait_for)
+        assert set(arrived) == set(range(500))
+        assert len(arrived) == 500 + relay.forward.duplicated > 520
+        assert sum(b < a for a, b in itertools.pairwise(arrived)) > 0 < relay.forward.late
+
+
+@pytest.mark.parametrize(
+    ("order", "says"),
+    [
+        ("loss 0.1", ""),
+        ("back burst 0.05 8", ""),
+        ("rate 5e6", ""),
+        ("rate 5e6 50", ""),
+        ("jitter 5", ""),
+        ("forward blackhole", ""),
+        ("restore", ""),
+        ("seed 9", ""),
+        ("counts", "0 0 0 0"),
+        ("back cut", "`back cut` is no order; see --help"),
+        ("loss much", "`loss much`: could not convert string to float: 'much'"),
+        ("burst 0.9 1", "`burst 0.9 1`: no bursts of 1 datagrams make a loss of 0.9; bursts have at least 1 each"),
+        ("trace /nowhere", "`trace /nowhere`: [Errno 2] No such file or directory: '/nowhere'"),
+        ("", "`` is no order; see --help"),
+    ],
+)
+def test_orders(udp_port, order, says):
+    with Relay(("127.0.0.1", udp_port())) as relay:
+        assert obey(relay, order) == says
+
+
+def test_orders_reach_the_way_they_name(udp_port):
+    with Relay(("127.0.0.1", udp_port()), delay_ms=3) as relay:
+        for order in ("back delay 7", "forward loss 0.5", "reorder 0.1 15", "back rate 1000000 40", "forward duplicate 0.2"):
+            assert obey(relay, order) == ""
+        assert (relay.forward.delay_ms, relay.back.delay_ms) == (3, 7)
+        assert (relay.forward.loss, relay.back.loss) == (Uniform(0.5), Uniform(0))
+        assert relay.forward.reorder == relay.back.reorder == 0.1
+        assert (relay.forward.rate_bps, relay.back.rate_bps, relay.back.queue_ms) == (None, 1e6, 40)
+        assert (relay.forward.duplicate, relay.back.duplicate) == (0.2, 0)
 
 
 def test_as_a_process(target, client):
