@@ -84,6 +84,10 @@ class FecDecoder:
         columns, rows = self.matrix
         return 2 * columns * rows
 
+    def open_sets(self) -> int:
+        """Rows and columns with two holes or more, or with one that may still come."""
+        return len(self._open)
+
     def media(self, number: int, packet: bytes, now_ns: int) -> list[Repaired]:
         """`number` is the RTP number, unwrapped."""
         if not RTP_HEADER <= len(packet) <= LONGEST:
