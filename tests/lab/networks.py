@@ -53,13 +53,18 @@ def missing() -> str:
     """Why there can be no namespaces here; empty where there can."""
     name = f"pb-probe-{os.getpid()}"
     try:
-        _run(["ip", "netns", "add", name])
-        _run(["ip", "netns", "delete", name])
         _run(["nft", "--version"])
+        _run(["ip", "netns", "add", name])
     except FileNotFoundError as error:
         return f"{error.filename} is missing; it is in Debian's iproute2 or nftables"
     except NetworkError as error:
         return f"network namespaces are not permitted here: {error}"
+    try:
+        _run(["ip", "netns", "exec", name, "nft", "list", "tables"])
+    except NetworkError as error:
+        return f"nft does not work in a network namespace here: {error}"
+    finally:
+        _run(["ip", "netns", "delete", name])
     return ""
 
 
@@ -191,6 +196,12 @@ class Networks:
         self.ip("venue", f"link set path-{path} {'up' if up else 'down'}")
         if up:
             self._default_route(path)
+
+    def mend(self, path: Lane) -> None:
+        """Nothing is wrong with this path any more."""
+        self._loss[path], self._swallowed[path] = 0.0, ()
+        self.rate(path, None)
+        self.link(path, up=True)
 
     def move_address(self, path: Lane) -> str:
         """The venue's lease is gone and another one there: the new address."""
