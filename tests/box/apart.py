@@ -1,0 +1,120 @@
+"""A box in one network namespace and a studio in another, with two real paths between them (see tests/lab/networks.py).
+
+camera --> box --- path-a --- router --- path-a --- studio --> recorder `got`
+            |  \\-- path-b ---        --- path-b --/
+            \\--> recorder `sent`
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import Any
+
+import msgspec
+
+from appliance.service import Service
+from firmware.flow.orders import Job
+from firmware.model import parse_flow
+from firmware.places import Places
+from firmware.secrets import generate
+from firmware.status import EndStatus
+from tests.lab.networks import STUDIO, Lane, Networks
+from tests.lab.recorder import Recorder
+
+from .lab import Lab
+
+PORT = 5000
+CAMERA = {"protocol": "camera", "name": "camera", "width": 640, "height": 360, "video_bps": 2_000_000, "preset": "ultrafast"}
+
+
+class Apart(Lab):
+    """An engine with the flow `box` at the venue, and a flow worker with the flow `studio`.
+
+    Path A is bound to its interface alone, as one with a lease must be; path B to interface and address.
+    """
+
+    def __init__(self, places: Places, networks: Networks, *, camera: dict[str, Any] | None = None, latency_ms: int = 120) -> None:
+        self.places = places
+        self.networks = networks
+        self.relays = []
+        self.service = Service(places)
+        self.service.secrets.set("path", generate())
+        secure = {"secret": "path", "latency_ms": latency_ms}
+        with networks.inside("venue"):
+            self.sent = Recorder()
+        with networks.inside("studio"):
+            self.got = Recorder()
+        bound = {"path-a": {"bind_device": "path-a"}, "path-b": {"bind_device": "path-b", "bind_address": networks.address["b"]}}
+        box = {
+            "name": "box",
+            "sources": [CAMERA | (camera or {})],
+            "outputs": [
+                {"protocol": "srt-caller", "name": f"path-{path}", "host": host, "port": PORT, **secure, **bound[f"path-{path}"]}
+                for path, host in STUDIO.items()
+            ]
+            + [{"protocol": "udp", "name": "sent", "host": "127.0.0.1", "port": self.sent.port}],
+        }
+        studio = {
+            "name": "studio",
+            "sources": [
+                {"protocol": "srt-listener", "name": f"path-{path}", "address": host, "port": PORT, "allow": ["10.77.0.0/16"], **secure}
+                for path, host in STUDIO.items()
+            ],
+            "outputs": [{"protocol": "udp", "name": "got", "host": "127.0.0.1", "port": self.got.port}],
+        }
+        self.service.create(parse_flow(box), start=True)
+        self.log = (places.state / "engine.log").open("wb")
+        environment = dict(os.environ, PRESSBOX_STATE=str(places.state), PRESSBOX_RUN=str(places.run))
+        with networks.inside("studio"):
+            self.studio = subprocess.Popen(
+                [sys.executable, "-m", "firmware.flow.worker"], stdin=subprocess.PIPE, stderr=self.log, env=environment
+            )
+        with networks.inside("venue"):
+            self.engine = subprocess.Popen([sys.executable, "-m", "appliance.cli", "run", "--no-web"], stderr=self.log, env=environment)
+        secrets = {"path": self.service.secrets.get("path")}
+        job = Job(flow=parse_flow(studio), secrets=secrets, snapshot=str(places.snapshot("studio")))
+        assert self.studio.stdin
+        self.studio.stdin.write(msgspec.json.encode(job) + b"\n")
+        self.studio.stdin.flush()
+
+    def close(self) -> None:
+        super().close()
+        self.studio.communicate(timeout=10)
+        for path in STUDIO:
+            self.networks.mend(path)
+
+    def output(self, path: Lane) -> EndStatus | None:
+        """Of the box: the sending end of a path."""
+        box = self.status("box")
+        return next((end for end in box.outputs if end.name == f"path-{path}"), None) if box else None
+
+    def source(self, path: Lane) -> EndStatus | None:
+        """Of the studio: the receiving end."""
+        studio = self.status("studio")
+        return next((end for end in studio.sources if end.name == f"path-{path}"), None) if studio else None
+
+    def carries(self, path: Lane) -> bool:
+        """Connected at both ends, and packets come."""
+        ends = self.output(path), self.source(path)
+        return all(end and end.state == "connected" and end.rate_bps for end in ends)
+
+    def comes_from(self, path: Lane, address: str, *, since: float) -> bool:
+        """It carries the stream, sent from this address, in a report made after `since` (monotonic)."""
+        source, studio = self.source(path), self.status("studio")
+        fresh = bool(studio and studio.at > time.time() - (time.monotonic() - since))
+        return fresh and bool(source and source.peer.startswith(f"{address}:")) and self.carries(path)
+
+    def harm(self, path: Lane) -> dict[str, int]:
+        """Counters of a path that must stay at rest while only the other one suffers."""
+        output, source = self.output(path), self.source(path)
+        assert output
+        assert source
+        return {
+            "not sent": output.dropped,
+            "not sent in time": output.lost,
+            "not received": source.lost,
+            "not taken": source.dropped,
+        }
