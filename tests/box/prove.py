@@ -23,8 +23,12 @@ from statistics import median
 from typing import Any
 
 from firmware.places import Places
+from tests.box.apart import Apart
 from tests.box.lab import Lab, page_answers
+from tests.box.ledger import Ledger
+from tests.lab import networks
 from tests.lab.analyse import Analyser
+from tests.lab.networks import Networks
 
 Figures = dict[str, Any]
 
@@ -38,14 +42,16 @@ def free_port() -> int:
 class Bench:
     """A lab for one proof, and what it says while it goes."""
 
-    def __init__(self, options: argparse.Namespace, **lab: Any) -> None:
-        self.times: int = options.times
-        self.seconds: float = options.seconds
+    def __init__(
+        self, options: argparse.Namespace, *, times: int = 50, seconds: float = 60, network: Networks | None = None, **lab: Any
+    ) -> None:
+        self.times: int = options.times or times
+        self.seconds: float = options.seconds or seconds
         self.chance = random.Random(options.seed)
         self.root = Path(tempfile.mkdtemp(prefix="pb-"))
         places = Places(self.root / "state", self.root / "run")
         places.create()
-        self.lab = Lab(places, free_port, **lab)
+        self.lab: Lab = Apart(places, network, **lab) if network else Lab(places, free_port, **lab)
 
     def __enter__(self) -> Bench:
         self.lab.wait(self.lab.merged, what="both paths merged")
@@ -60,8 +66,8 @@ class Bench:
         while time.monotonic() < until:
             time.sleep(0.05)
 
-    def progress(self, done: int, of: int) -> None:
-        print(f"  {done}/{of}", end="\r", file=sys.stderr, flush=True)
+    def progress(self, done: float, of: float) -> None:
+        print(f"  {done:g}/{of:g}", end="\r", file=sys.stderr, flush=True)
 
     def loss(self) -> Figures:
         self.lab.flows_on(600)
@@ -112,6 +118,82 @@ def skew(options: argparse.Namespace) -> Figures:
                 bench.pause(2)
             figures[f"skew_{skew_ms}_ms"] = bench.loss()
     return figures
+
+
+def flap(options: argparse.Namespace) -> Figures:
+    """path A flaps 1 s in every 5, `--times` times (100): zero continuity errors"""
+    with Bench(options, times=100) as bench:
+        ledger = Ledger(bench.lab)
+        back = 0
+        for turn in range(bench.times):
+            bench.progress(turn, bench.times)
+            bench.lab.relays[0].say("cut")
+            bench.pause(1)
+            bench.lab.relays[0].say("restore")
+            bench.pause(4)
+            back += bench.lab.merged()
+            ledger.settle()
+        return {"flaps": bench.times, "merged_before_the_next": back} | ledger.close()
+
+
+def loss_pair(options: argparse.Namespace) -> Figures:
+    """an SRT pair at 10 Mb/s, 5 % loss each way on either path, RTT 30 ms, latency 4 x RTT, for `--seconds` (600): nothing lost"""
+    camera = {"video_bps": 9_000_000}
+    with Bench(options, seconds=600, camera=camera, delays_ms=(15, 15), latency_ms=120) as bench:
+        lab, ledger = bench.lab, Ledger(bench.lab)
+        for number, relay in enumerate(lab.relays):
+            relay.say(f"seed {options.seed * 2 + number}")  # one seed for both would lose the same ones
+            relay.say("loss 0.05")
+        began = time.monotonic()
+        while (gone := time.monotonic() - began) < bench.seconds:
+            bench.progress(round(gone), bench.seconds)
+            bench.pause(min(5, bench.seconds - gone))
+            ledger.settle()
+        for relay in lab.relays:
+            relay.say("loss 0")
+        figures = ledger.close()
+        studio = lab.status("studio")
+        assert studio
+        paths = {
+            end.name: {"repaired": end.repaired, "lost": end.lost, "rtt_ms": end.rtt_ms, "dropped_by_relay": relay.counts()[1]}
+            for end, relay in zip(studio.sources, lab.relays, strict=True)
+        }
+        return figures | {"rate_bps": round(studio.rate_bps), "saved_by": studio.merge and studio.merge.saved_by, "paths": paths}
+
+
+def cables(options: argparse.Namespace) -> Figures:
+    """real links (needs root): path A's cable is out for 1 s in every 5, `--times` times (100): back within 2 s, nothing lost"""
+    return in_networks(options, lambda network: network.link("a", up=False), lambda network: network.link("a", up=True))
+
+
+def leases(options: argparse.Namespace) -> Figures:
+    """real addresses (needs root): path A gets another one every 5 s, `--times` times (100): back within 2 s, nothing lost"""
+    return in_networks(options, lambda network: None, lambda network: network.move_address("a"))
+
+
+def in_networks(options: argparse.Namespace, harm: Callable[[Networks], object], mend: Callable[[Networks], object]) -> Figures:
+    why = networks.missing()
+    if why:
+        return {"skipped": why}
+    with Networks() as network, Bench(options, times=100, network=network) as bench:
+        lab, ledger = bench.lab, Ledger(bench.lab)
+        assert isinstance(lab, Apart)
+        back: list[float] = []
+        for turn in range(bench.times):
+            bench.progress(turn, bench.times)
+            before = lab.harm("b")
+            harm(network)
+            bench.pause(1)
+            mend(network)
+            began = time.monotonic()
+            lab.wait(lambda: lab.comes_from("a", network.address["a"], since=began), what="path A carries the stream again")  # noqa: B023
+            back.append(time.monotonic() - began)
+            bench.pause(max(0, 4 - back[-1]))
+            lab.wait(lab.merged, what="merged again")
+            ledger.settle()
+            if lab.harm("b") != before:
+                raise AssertionError(f"path B suffered with A: {before} became {lab.harm('b')}")
+        return {"times": bench.times, "back_s": spread(back)} | ledger.close()
 
 
 def kill_web(options: argparse.Namespace) -> Figures:
@@ -219,7 +301,11 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Figures]] = {
     "cuts": cuts,
     "cuts-rtp": cuts_rtp,
     "loss": loss,
+    "loss-pair": loss_pair,
     "skew": skew,
+    "flap": flap,
+    "cables": cables,
+    "leases": leases,
     "kill-web": kill_web,
     "kill-capture": kill_capture,
     "hang-capture": hang_capture,
@@ -235,8 +321,8 @@ def main() -> int:
     )
     parser.add_argument("proofs", nargs="*", choices=[*PROOFS, []], metavar="PROOF", help="which (default: all)")
     parser.add_argument("--list", action="store_true", help="the names alone")
-    parser.add_argument("--times", type=int, default=50, help="cuts or kills (default: 50)")
-    parser.add_argument("--seconds", type=float, default=60, help="length of the loss and air proofs (default: 60)")
+    parser.add_argument("--times", type=int, help="cuts, flaps or kills (default: 50, or what the proof says)")
+    parser.add_argument("--seconds", type=float, help="length of the loss and air proofs (default: 60, or what the proof says)")
     parser.add_argument("--camera", default="pattern", help="camera of the air proof: pattern or clip:FILE")
     parser.add_argument("--seed", type=int, default=1, help="of everything random")
     options = parser.parse_args()

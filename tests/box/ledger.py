@@ -1,0 +1,52 @@
+"""What came against what was sent, reckoned up while it goes on: hours need no more memory than a minute."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from tests.lab.analyse import Analyser
+from tests.lab.recorder import difference
+
+from .lab import Lab
+
+
+class Ledger:
+    """`settle` now and then, `close` at the end."""
+
+    def __init__(self, lab: Lab) -> None:
+        self._lab = lab
+        self._analyser = Analyser()
+        self._longest_silence_s = 0.0
+        self.compared = self.lost = self.duplicated = self.disordered = 0
+
+    def settle(self) -> None:
+        """Up to the newest datagram that is unmistakable at both ends, which stays as the next part's beginning."""
+        sent, got, times = self._lab.sent.datagrams, self._lab.got.datagrams, self._lab.got.times
+        known = Counter(sent)
+        newest = next((at for at in range(len(got) - 1, 0, -1) if known[got[at]] == 1), 0)
+        if not newest:
+            return
+        place = sent.index(got[newest])
+        part = difference(sent[: place + 1], got[: newest + 1])
+        self.compared += part.compared - 1
+        self.lost += part.lost
+        self.duplicated += part.duplicated
+        self.disordered += part.disordered
+        self._longest_silence_s = max(self._longest_silence_s, self._lab.got.longest_silence_s(until=times[newest]))
+        self._analyser.feed(b"".join(got[:newest]))
+        del sent[:place], got[:newest], times[:newest]
+
+    def close(self) -> dict[str, Any]:
+        self._lab.flows_on(600)
+        self.settle()
+        report = self._analyser.finish()
+        return {
+            "compared": self.compared,
+            "lost": self.lost,
+            "duplicated": self.duplicated,
+            "disordered": self.disordered,
+            "continuity_errors": report.continuity_errors,
+            "priority_1": report.priority_1,
+            "longest_silence_ms": round(self._longest_silence_s * 1000, 1),
+        }
