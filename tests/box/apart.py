@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 
 from appliance.service import Service
-from firmware.flow.orders import Job
 from firmware.model import parse_flow
 from firmware.places import Places
 from firmware.secrets import generate
@@ -75,7 +74,7 @@ class Apart(Lab):
         with networks.inside("venue"):
             self.engine = subprocess.Popen([sys.executable, "-m", "appliance.cli", "run", "--no-web"], stderr=self.log, env=environment)
         secrets = {"path": self.service.secrets.get("path")}
-        job = Job(flow=parse_flow(studio), secrets=secrets, snapshot=str(places.snapshot("studio")))
+        job = {"flow": studio, "secrets": secrets, "snapshot": str(places.snapshot("studio"))}
         assert self.studio.stdin
         self.studio.stdin.write(msgspec.json.encode(job) + b"\n")
         self.studio.stdin.flush()
