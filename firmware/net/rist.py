@@ -165,6 +165,10 @@ class _End:
         return 0
 
     @property
+    def open(self) -> bool:
+        return self._context is not None
+
+    @property
     def filtered(self) -> int:
         """Datagrams that the kernel did not hand over: not encrypted as they must be, or not read in time."""
         return sum(taken.dropped for taken in self._sockets)
@@ -236,8 +240,9 @@ class RistSender(_End):
 
 
 class RistReceiver(_End):
-    """`admit` is asked about an address before anything of it is taken, on librist's thread: all else of the receiver stands still
-    while it thinks, so it looks things up in memory and does nothing else. When it fails, the sender is refused.
+    """`admit` is asked about an address, and the port of ours it came to, before anything of it is taken. It is asked on librist's
+    thread, and all else of the receiver stands still while it thinks: so it looks things up in memory and does nothing else. When it
+    fails, the sender is refused.
     """
 
     def __init__(
@@ -245,7 +250,7 @@ class RistReceiver(_End):
         places: Sequence[Address],
         *,
         latency_ms: int,
-        admit: Callable[[str], bool],
+        admit: Callable[[str, int], bool],
         passphrase: str = "",
         key_bits: int = 256,
         profile: Profile = "main",
@@ -271,11 +276,11 @@ class RistReceiver(_End):
             self.close()
             raise
 
-    def _on_connect(self, _opaque: int | None, address: bytes, _port: int, _own: bytes, _own_port: int, peer: int | None) -> int:
+    def _on_connect(self, _opaque: int | None, address: bytes, _port: int, _own: bytes, own_port: int, peer: int | None) -> int:
         # What ctypes returns after an exception lets the peer in: nothing may leave here. The port is not the peer's in 0.2.7
         try:
             text = address.decode()
-            if self._admit(text):
+            if self._admit(text, own_port):
                 self.peers[peer or 0] = text
                 return 0
         except Exception as failure:

@@ -40,7 +40,7 @@ class RistLab:
                     return port
 
     def receiver(self, *ports: int, **wish: Any) -> rist.RistReceiver:
-        settings: dict[str, Any] = {"latency_ms": LATENCY_MS, "admit": lambda _address: True} | wish
+        settings: dict[str, Any] = {"latency_ms": LATENCY_MS, "admit": lambda _address, _port: True} | wish
         opened = rist.RistReceiver([rist.Address(HOST, port) for port in ports], **settings)
         self._stack.callback(opened.close)
         return opened
