@@ -115,12 +115,12 @@ class FecDecoder:
             self.report = str(wrong)
             return []
         self.received += 1
-        self._learn(fec)
         base = self._head + (fec.base - self._head + 0x8000 & 0xFFFF) - 0x8000
         numbers = range(base, base + fec.offset * fec.count, fec.offset)
         if self._head == _NOWHERE or not self._head - KEEP < base <= numbers[-1] < self._head + AHEAD:
             self.stray += 1
             return []
+        self._learn(fec)
         ring = self._ring
         holes = {number for number in numbers if ring[number % KEEP][0] != number}
         if not holes or numbers in self._open:

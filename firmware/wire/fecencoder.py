@@ -40,6 +40,7 @@ class FecEncoder:
         self._begins = [0 if aligned else column * max(columns, rows) // columns % rows for column in range(columns)]
         self._pace = rows if aligned else 1
         self._numbers = {COLUMN: first, ROW: first}
+        self._next = self._count = 0  # the media number that comes next, media packets since the first matrix began
         self._begin(0)
 
     def push(self, packet: bytes) -> list[tuple[int, bytes]]:
@@ -62,8 +63,8 @@ class FecEncoder:
         return out
 
     def _begin(self, number: int) -> None:
-        self._next: int = number
-        self._count: int = 0
+        self._next = number
+        self._count = 0
         self._row: list[Part] = []
         self._last: deque[list[Part]] = deque(maxlen=self._rows)  # rows
         self._ended = 0  # rows
