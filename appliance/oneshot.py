@@ -93,7 +93,8 @@ def _run(flow: Flow, secrets: dict[str, str], places: Places, options: argparse.
         check_camera(flow.camera.camera)
         captures = Captures(flow.name, flow.camera, places)
         captures.keep(time.monotonic_ns())
-    from firmware.flow.worker import FlowWorker, Job  # only now: the camera takes longest to start, and starts meanwhile
+    from firmware.flow.orders import Job
+    from firmware.flow.worker import FlowWorker  # only now: the camera takes longest to start, and starts meanwhile
 
     job = Job(flow=flow, secrets=secrets, handoff=str(places.handoff(flow.name)), slate=str(captures.slate) if captures else "")
     try:

@@ -20,7 +20,7 @@ import msgspec
 
 from firmware.captures import Captures
 from firmware.child import Child
-from firmware.flow.worker import Job
+from firmware.flow.orders import Job
 from firmware.model import Flow
 from firmware.places import Places
 from firmware.secrets import SecretError, Secrets

@@ -190,6 +190,12 @@ class DatagramOutput(End, kw_only=True):
     enabled: bool = True
     gather_ms: GatherMs = 0
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.clear and not getattr(self, "secret", "") and is_public(self.host):
+            cure = "name a secret (SRTP), or set" if isinstance(self, RtpOutput) else "set"
+            raise ValueError(f"clear: {self.host} is a public address, and this would go there in the clear; {cure} `clear: true`")
+
 
 class RtpOutput(DatagramOutput, kw_only=True, tag="rtp"):
     secret: str = ""
@@ -312,6 +318,15 @@ def _check_address(key: str, address: str) -> None:
             ipaddress.ip_address(address)
         except ValueError:
             raise ValueError(f"{key}: `{address}` is no IP address; write one like 192.0.2.7") from None
+
+
+def is_public(host: str) -> bool:
+    """Of names nobody knows yet; they are looked at again when they are found."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return address.is_global and not address.is_multicast
 
 
 def _check_block(block: str) -> None:

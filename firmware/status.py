@@ -15,6 +15,44 @@ import msgspec
 STALE_S = 3.0
 
 
+class FaultStatus(msgspec.Struct, kw_only=True):
+    """One kind of fault of TR 101 290, and when it was seen first and last (Unix time)."""
+
+    name: str
+    clause: str  # 1.1 to 2.6
+    count: int
+    first_at: float
+    last_at: float
+
+
+class HealthStatus(msgspec.Struct, kw_only=True):
+    """What TR 101 290 says of the stream. For an output: of the stream that it is given."""
+
+    rate_bps: float = 0.0
+    pcr_interval_ms: float | None = None  # longest
+    pcr_accuracy_ns: float | None = None  # worst; None where the rate is not constant
+    faults: list[FaultStatus] = []
+
+
+class Event(msgspec.Struct, kw_only=True):
+    """Something that changed by itself or on purpose, in words."""
+
+    at: float  # Unix time
+    text: str
+
+
+class Account(msgspec.Struct, kw_only=True):
+    """What saved the picture, in packets. `alone` says what each source would have lost without the other."""
+
+    carried: int = 0
+    lost: int = 0
+    by_retransmission: int = 0
+    by_fec: int = 0
+    by_merge: int = 0
+    alone: dict[str, int] = {}
+    without_fec: int | None = None  # what would have been lost without FEC; None where there is none
+
+
 class EndStatus(msgspec.Struct, kw_only=True):
     """One source or output. Packets are datagrams of up to 7 transport packets."""
 
@@ -34,6 +72,10 @@ class EndStatus(msgspec.Struct, kw_only=True):
     latency_ms: int | None = None  # as negotiated
     buffer_ms: float | None = None
     receivers: int | None = None  # of a listener output
+    encryption: str = ""  # "in the clear" where there is none
+    fec_repaired: int = 0  # rebuilt from FEC
+    fec_matrix: str = ""  # columns x rows, as learnt or as sent
+    health: HealthStatus | None = None
 
 
 class MergeStatus(msgspec.Struct, kw_only=True):
@@ -46,6 +88,8 @@ class MergeStatus(msgspec.Struct, kw_only=True):
     released: int = 0
     lost: int = 0  # brought by no leg
     saved_by: dict[str, int] = {}
+    playing: str = ""  # of a failover: the source that plays
+    switches: int = 0
 
 
 class FlowStatus(msgspec.Struct, kw_only=True):
@@ -60,6 +104,9 @@ class FlowStatus(msgspec.Struct, kw_only=True):
     sources: list[EndStatus] = []
     outputs: list[EndStatus] = []
     merge: MergeStatus | None = None
+    account: Account | None = None
+    alarms: list[str] = []  # what somebody should know now
+    events: list[Event] = []  # the last ones, oldest first
     counters: dict[str, int] = {}
 
     @property

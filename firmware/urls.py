@@ -93,7 +93,7 @@ def display(end: model.Source | model.Output) -> str:
         pairs += [("mode", "caller" if isinstance(end, model.SrtCaller) else "listener"), ("latency", end.latency_ms)]
         pairs += [("passphrase", f"secret:{end.secret}"), ("pbkeylen", end.key_bits // 8)] if end.secret else []
         pairs += [("streamid", end.stream_id)]
-    if isinstance(end, model.SrtListener | model.Datagram):
+    if isinstance(end, model.SrtListener | model.Datagram | model.RistSource):
         host = end.address
         pairs += [("adapter", end.interface)] if isinstance(end, model.Datagram) else []
         pairs += [("allow", "any" if end.allow == ANYBODY else ",".join(end.allow) or "none")] if end.allow != _default_allow(host) else []

@@ -20,6 +20,8 @@ log = logging.getLogger("pressbox.camera")
 
 
 class CameraSource:
+    repair_ns = 0
+
     def __init__(self, spec: Camera, handoff: Path, slate: Path | None, now_ns: int, look_again: Callable[[], None]) -> None:
         self.spec = spec
         self.tally = Tally()
@@ -40,6 +42,9 @@ class CameraSource:
         if self._capture is not None:
             readers[self._capture.fileno()] = self._read
         return readers
+
+    def network_changed(self) -> None:
+        """Nothing to a camera."""
 
     def tick(self, now_ns: int) -> None:
         if self.playout.slate is None and self._slate_path is not None and self._slate_path.exists():

@@ -5,20 +5,25 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
-from firmware.flow.outputs import DatagramOutput, FlowOutput
-from firmware.flow.recover import Recover
-from firmware.flow.sources import Arrival, DatagramSource, FlowSource
+from firmware.flow.batch import Batch
+from firmware.flow.fan import Fan
+from firmware.flow.outputs import DatagramOutput, FecOutput, FlowOutput
+from firmware.flow.sources import Arrival, DatagramSource, Deliver, FlowSource
 from firmware.model import (
+    Camera,
     Output,
+    RistOutput,
+    RistSource,
+    RtpFecOutput,
     RtpOutput,
     RtpSource,
     Source,
-    SrtCallerSource,
     SrtListenerOutput,
     SrtListenerSource,
     UdpOutput,
     UdpSource,
 )
+from firmware.net.srtp import Seal, parse_key
 from firmware.status import EndStatus
 
 CANNOT_OPEN = (OSError, ValueError)  # UdpError and SrtError are OSErrors
@@ -28,6 +33,9 @@ class Unopened:
     """An end that could not be opened, and why. It takes what it is given and does nothing with it."""
 
     wants_rtp = False
+    seal: Seal | None = None
+    far_address = ""
+    repair_ns = 0
 
     def __init__(self, spec: Source | Output, error: Exception) -> None:
         self.spec = spec
@@ -36,7 +44,10 @@ class Unopened:
     def readers(self) -> dict[int, Callable[[int], None]]:
         return {}
 
-    def send(self, datagrams: list[bytes], now_ns: int) -> None:
+    def send(self, batch: Batch, now_ns: int) -> None:
+        return
+
+    def network_changed(self) -> None:
         return
 
     def tick(self, now_ns: int) -> None:
@@ -53,26 +64,42 @@ class Unopened:
 
 
 def open_source(
-    spec: SrtListenerSource | SrtCallerSource | UdpSource | RtpSource,
+    spec: Source,
     leg: int,
-    passphrase: str,
-    recover: Recover,
+    secret: str,
+    deliver: Deliver,
+    restart: Callable[[int], None],
     inbox: deque[Arrival],
     wake: Callable[[int], None],
 ) -> FlowSource:
-    """libsrt is loaded by the first end that needs it."""
+    """Of anything but a camera. Datagrams are delivered by the loop; SRT and RIST bring theirs to the inbox, and load their library."""
     if isinstance(spec, UdpSource | RtpSource):
-        return DatagramSource(spec, leg, recover.push, recover.restart)
+        return DatagramSource(spec, leg, deliver, restart, parse_key(secret) if getattr(spec, "secret", "") else None)
+    if isinstance(spec, RistSource):
+        from firmware.flow.rist import RistLeg
+
+        return RistLeg(spec, leg, secret, inbox, wake)
     from firmware.flow.srtsource import SrtCallerLeg, SrtListenerLeg
 
+    assert not isinstance(spec, Camera)  # noqa: S101 - for the type checker
     if isinstance(spec, SrtListenerSource):
-        return SrtListenerLeg(spec, leg, passphrase, inbox, wake)
-    return SrtCallerLeg(spec, leg, passphrase, inbox, wake)
+        return SrtListenerLeg(spec, leg, secret, inbox, wake)
+    return SrtCallerLeg(spec, leg, secret, inbox, wake)
 
 
-def open_output(spec: Output, passphrase: str, *, in_background: bool) -> FlowOutput:
-    if isinstance(spec, UdpOutput | RtpOutput):
+def open_output(spec: Output, secret: str, fan: Fan, *, in_background: bool) -> FlowOutput:
+    if isinstance(spec, UdpOutput):
         return DatagramOutput(spec, in_background=in_background)
+    if isinstance(spec, RtpOutput):
+        key = parse_key(secret) if spec.secret else None
+        seal = fan.seal(key) if key else None
+        if isinstance(spec, RtpFecOutput):
+            return FecOutput(spec, seal, key, in_background=in_background)
+        return DatagramOutput(spec, seal, in_background=in_background)
+    if isinstance(spec, RistOutput):
+        from firmware.flow.rist import RistSend
+
+        return RistSend(spec, secret)
     from firmware.flow.srtoutput import SrtCaller, SrtListener
 
-    return SrtListener(spec, passphrase) if isinstance(spec, SrtListenerOutput) else SrtCaller(spec, passphrase)
+    return SrtListener(spec, secret) if isinstance(spec, SrtListenerOutput) else SrtCaller(spec, secret)

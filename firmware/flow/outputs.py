@@ -3,27 +3,50 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import socket
+import struct
 import threading
+from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
+from firmware.flow.batch import Batch
 from firmware.flow.tally import Tally
-from firmware.model import RtpOutput, UdpOutput
-from firmware.net.udp import open_sender
+from firmware.model import Output, RtpFecOutput, RtpOutput, Source, UdpOutput
+from firmware.net.srtp import Seal
+from firmware.net.udp import is_ours, open_sender, send_cut_up
 from firmware.status import EndStatus
+from firmware.wire.fec import COLUMN, ROW
+from firmware.wire.fecencoder import FecEncoder
 
 UNHEARD_NS = 2_000_000_000
 RETRY_S = 2.0
+FEW = 4  # datagrams that are not worth a send with segmentation offload
+CLEAR = "in the clear"
 
 
 class FlowOutput(Protocol):
     wants_rtp: bool
     """True: `send` is given RTP packets, numbered once for all such outputs (ST 2022-7), else bare MPEG-TS."""
+    seal: Seal | None
+    """What makes SRTP of RTP packets."""
 
-    def send(self, datagrams: list[bytes], now_ns: int) -> None: ...
+    @property
+    def spec(self) -> Source | Output: ...
+
+    @property
+    def far_address(self) -> str:
+        """The IP address that it sends to; "" while there is none."""
+        ...
+
+    def send(self, batch: Batch, now_ns: int) -> None: ...
 
     def tick(self, now_ns: int) -> None:
         """Ten times a second: whatever is not sending."""
+
+    def network_changed(self) -> None:
+        """A link or an address of this machine is not what it was."""
 
     def cut(self, until_ns: int) -> None:
         """Behave until then as if the path were cut."""
@@ -34,63 +57,121 @@ class FlowOutput(Protocol):
 
 
 class DatagramOutput:
-    """MPEG-TS in UDP, bare or in RTP.
+    """MPEG-TS in UDP, bare, in RTP or in SRTP.
 
     Looking up a name waits for a name server, and the loop must not: `in_background` looks it up in a thread, until it is found.
     """
 
-    def __init__(self, spec: UdpOutput | RtpOutput, *, in_background: bool = False) -> None:
-        self.spec = spec
+    beyond: tuple[int, ...] = (0,)
+    """What is added to the port, for each of its sockets."""
+
+    def __init__(self, spec: UdpOutput | RtpOutput, seal: Seal | None = None, *, in_background: bool = False) -> None:
+        self.spec: UdpOutput | RtpOutput = spec
         self.wants_rtp = isinstance(spec, RtpOutput)
+        self.seal = seal
         self.tally = Tally()
         self._unheard_ns = 0  # when the far end's machine last said that nobody listens
         self._cut_until_ns = 0
-        self._socket: socket.socket | None = None
+        self._sockets: list[socket.socket] = []
         self._message = ""
+        self._cuts_up = True  # until the kernel, or the interface, says no
         self._closing = threading.Event()
         if in_background and not _is_address(spec.host):
-            threading.Thread(target=self._open_when_found, name=f"name of {spec.name}", daemon=True).start()
+            self._look_up()
         else:
-            self._socket = self._open()
+            self._sockets = self._open()
 
-    def _open(self) -> socket.socket:
+    def _open(self) -> list[socket.socket]:
         spec = self.spec
-        return open_sender(spec.host, spec.port, bind_address=spec.bind_address, bind_device=spec.bind_device, ttl=spec.ttl)
+        opened: list[socket.socket] = []
+        try:
+            for beyond in self.beyond:
+                way = open_sender(
+                    spec.host,
+                    spec.port + beyond,
+                    bind_address=spec.bind_address,
+                    bind_device=spec.bind_device,
+                    ttl=spec.ttl,
+                    dscp=spec.dscp,
+                    private=spec.clear or self.seal is not None,
+                )
+                opened.append(way)
+        except OSError:
+            _close(opened)
+            raise
+        return opened
+
+    def _look_up(self) -> None:
+        threading.Thread(target=self._open_when_found, name=f"name of {self.spec.name}", daemon=True).start()
 
     def _open_when_found(self) -> None:
         while not self._closing.is_set():
             try:
-                self._socket = self._open()
+                self._sockets = self._open()
                 self._message = ""
                 return
             except OSError as error:
                 self._message = str(error)
             self._closing.wait(RETRY_S)
 
-    def send(self, datagrams: list[bytes], now_ns: int) -> None:
-        if now_ns < self._cut_until_ns or self._socket is None:
-            self.tally.dropped += len(datagrams)
+    def send(self, batch: Batch, now_ns: int) -> None:
+        if now_ns < self._cut_until_ns or not self._sockets:
+            self.tally.dropped += len(batch)
             return
-        send, tally = self._socket.send, self.tally
-        for datagram in datagrams:
+        self._put(self._sockets[0], batch if self.seal is None else batch.sealed(self.seal), now_ns)
+
+    def _put(self, way: socket.socket, batch: Batch, now_ns: int) -> None:
+        if self._cuts_up and len(batch) >= FEW:
+            self._put_runs(way, batch, now_ns)
+            return
+        send, tally = way.send, self.tally
+        for datagram in batch:
             try:
                 tally.bytes += send(datagram)
                 tally.packets += 1
             except ConnectionRefusedError:  # about an earlier one; this one was not sent
                 self._unheard_ns = now_ns
-                self._again(self._socket, datagram)
+                self._again(way.send, datagram, 1)
             except OSError:
                 tally.dropped += 1
 
-    def _again(self, way: socket.socket, datagram: bytes) -> None:
+    def _put_runs(self, way: socket.socket, batch: Batch, now_ns: int) -> None:
+        tally = self.tally
+        for run in batch.runs():
+            try:
+                tally.bytes += send_cut_up(way, run.data, run.size)
+                tally.packets += run.count
+            except ConnectionRefusedError:
+                self._unheard_ns = now_ns
+                self._again(partial(send_cut_up, way, size=run.size), run.data, run.count)
+            except BlockingIOError:
+                tally.dropped += run.count
+            except OSError:
+                self._cuts_up = False
+                for begin in range(0, len(run.data), run.size):
+                    self._again(way.send, run.data[begin : begin + run.size], 1)
+
+    def _again(self, send: Callable[[bytes], int], data: bytes, count: int) -> None:
         try:
-            self.tally.bytes += way.send(datagram)
-            self.tally.packets += 1
+            self.tally.bytes += send(data)
+            self.tally.packets += count
         except OSError:
-            self.tally.dropped += 1
+            self.tally.dropped += count
 
     def tick(self, now_ns: int) -> None:
         pass
+
+    def network_changed(self) -> None:
+        """Where the address that it sends from is gone, open anew, from the one that is there now."""
+        if not self._sockets or is_ours(self._sockets[0].getsockname()[0]):
+            return
+        _close(self._sockets)
+        self._sockets = []
+        self._look_up()
+
+    @property
+    def far_address(self) -> str:
+        return str(self._sockets[0].getpeername()[0]) if self._sockets else ""
 
     def cut(self, until_ns: int) -> None:
         self._cut_until_ns = until_ns
@@ -105,20 +186,57 @@ class DatagramOutput:
             message = "nobody listens there"
         return EndStatus(
             name=self.spec.name,
-            protocol="rtp" if self.wants_rtp else "udp",
-            state="off" if now_ns < self._cut_until_ns else "connected" if self._socket else "failed" if message else "connecting",
+            protocol=str(self.spec.__struct_config__.tag),
+            state="off" if now_ns < self._cut_until_ns else "connected" if self._sockets else "failed" if message else "connecting",
             message=message,
             peer=f"{self.spec.host}:{self.spec.port}",
             packets=tally.packets,
             bytes=tally.bytes,
             rate_bps=tally.rate_bps,
             dropped=tally.dropped,
+            encryption=CLEAR if self.seal is None else "SRTP, AES-256-GCM",
         )
 
     def close(self) -> None:
         self._closing.set()
-        if self._socket is not None:
-            self._socket.close()
+        _close(self._sockets)
+
+
+class FecOutput(DatagramOutput):
+    """RTP with ST 2022-1 FEC; as SRTP with a key, FEC and all."""
+
+    beyond = (0, COLUMN, ROW)
+
+    def __init__(self, spec: RtpFecOutput, seal: Seal | None = None, fec_key: bytes | None = None, *, in_background: bool = False) -> None:
+        self._matrix = f"{spec.columns}x{spec.rows}"
+        # Two streams of numbers under one key need an SSRC each (RFC 3711, 9.1)
+        self._ssrc = int.from_bytes(os.urandom(4), "big") & ~1
+        self._encoder = FecEncoder(spec.columns, spec.rows, self._ssrc, row_fec=spec.row_fec, aligned=spec.aligned)
+        self._row_ssrc = struct.pack("!I", self._ssrc | 1)
+        self._fec_seal = Seal(fec_key, self._ssrc, 0) if fec_key else None
+        super().__init__(spec, seal, in_background=in_background)
+
+    def send(self, batch: Batch, now_ns: int) -> None:
+        fec = [made for packet in batch for made in self._encoder.push(packet)]
+        super().send(batch, now_ns)
+        if now_ns < self._cut_until_ns or not self._sockets:
+            return
+        for stream, packet in fec:
+            if stream == ROW:
+                packet = packet[:8] + self._row_ssrc + packet[12:]
+            if self._fec_seal is not None:
+                packet = self._fec_seal.protect(packet)
+            self._put(self._sockets[1 if stream == COLUMN else 2], Batch((packet,)), now_ns)
+
+    def status(self, now_ns: int) -> EndStatus:
+        status = super().status(now_ns)
+        status.fec_matrix = self._matrix
+        return status
+
+
+def _close(sockets: list[socket.socket]) -> None:
+    for opened in sockets:
+        opened.close()
 
 
 def _is_address(host: str) -> bool:

@@ -6,15 +6,17 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 from firmware.flow.admission import Allowlist
+from firmware.flow.rtpstream import RtpStream
 from firmware.flow.tally import Tally
-from firmware.model import RtpSource, UdpSource
+from firmware.model import RtpFecSource, RtpSource, UdpSource
 from firmware.net.udp import open_receiver
 from firmware.status import EndStatus
 from firmware.wire import rtp
-from firmware.wire.seq import Unwrap
+from firmware.wire.fec import COLUMN, ROW
 from firmware.wire.ts import is_transport_stream
 
 BURST = 64  # datagrams read before the loop looks elsewhere
@@ -29,13 +31,23 @@ RESTART = -2  # in place of a number: the leg's numbers begin afresh
 Arrival = tuple[int, int, bytes, int]
 """Leg, number on the leg (-1: none, RESTART), datagram, monotonic ns."""
 
-Deliver = Callable[[int, int, bytes, int], None]
+
+class Deliver(Protocol):
+    def __call__(self, leg: int, number: int, datagram: bytes, now_ns: int, rebuilt: bool = False) -> None: ...
 
 
 class FlowSource(Protocol):
+    @property
+    def repair_ns(self) -> int:
+        """How long after its own time a datagram may still be repaired by FEC; 0 without FEC."""
+        ...
+
     def readers(self) -> dict[int, Callable[[int], None]]:
         """File descriptors to watch, and what to call with `now_ns` when they can be read."""
         ...
+
+    def network_changed(self) -> None:
+        """A link or an address of this machine is not what it was."""
 
     def status(self, now_ns: int) -> EndStatus: ...
 
@@ -43,35 +55,56 @@ class FlowSource(Protocol):
 
 
 class DatagramSource:
-    """MPEG-TS in UDP, bare or in RTP."""
+    """MPEG-TS in UDP: bare, in RTP, in SRTP, with FEC."""
 
-    def __init__(self, spec: UdpSource | RtpSource, leg: int, deliver: Deliver, restart: Callable[[int], None]) -> None:
+    def __init__(
+        self, spec: UdpSource | RtpSource, leg: int, deliver: Deliver, restart: Callable[[int], None], key: bytes | None = None
+    ) -> None:
         self.spec = spec
         self.leg = leg
         self.tally = Tally()
         self._deliver = deliver
         self._restart = restart
         self._allowed = Allowlist(spec.allow)
-        self._socket: socket.socket = open_receiver(spec.address, spec.port, spec.interface)
-        self._socket.settimeout(None)  # `_read` says MSG_DONTWAIT, `wait` waits for as long as the kernel is told here
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(WAIT_S * 1e6)))
-        self._is_rtp = isinstance(spec, RtpSource)
-        self._ssrc: int | None = None
-        self._unwrap = Unwrap(16)
-        self._lowest = self._highest = 0
-        self._taken = 0  # RTP packets since the numbers began
-        self._lost_before = 0
+        fec = isinstance(spec, RtpFecSource)
+        self._stream = RtpStream(key, fec=fec) if isinstance(spec, RtpSource) else None
+        self._encrypted = key is not None
+        self._sockets: list[socket.socket] = []
+        for beyond in (0, COLUMN, ROW) if fec else (0,):
+            self._sockets.append(self._open(spec.port + beyond))
         self._heard_ns = 0
         self._read_ns = 0
         self._peer: tuple[str, int] | None = None
 
+    def _open(self, port: int) -> socket.socket:
+        try:
+            opened = open_receiver(self.spec.address, port, self.spec.interface)
+        except OSError:
+            self.close()
+            raise
+        opened.settimeout(None)  # `_read` says MSG_DONTWAIT, `wait` waits for as long as the kernel is told here
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", 0, int(WAIT_S * 1e6)))
+        return opened
+
     def readers(self) -> dict[int, Callable[[int], None]]:
-        return {self._socket.fileno(): self._read}
+        media, *fec = self._sockets
+        readers: dict[int, Callable[[int], None]] = {media.fileno(): self._read}
+        readers |= {opened.fileno(): partial(self._read_fec, port) for port, opened in enumerate(fec, 1)}
+        return readers
+
+    @property
+    def lone(self) -> bool:
+        """True when all that it brings comes by one socket."""
+        return len(self._sockets) == 1
+
+    @property
+    def repair_ns(self) -> int:
+        return self._stream.repair_ns if self._stream is not None else 0
 
     def wait(self) -> None:
         """Take the next datagram, or nothing within WAIT_S. For a loop with nothing else to wait for: one system call, not two."""
         try:
-            datagram, peer = self._socket.recvfrom(LARGEST)
+            datagram, peer = self._sockets[0].recvfrom(LARGEST)
         except BlockingIOError:
             return
         except OSError:
@@ -79,8 +112,26 @@ class DatagramSource:
             return
         self._take(datagram, peer, time.monotonic_ns())
 
+    def drain(self, now_ns: int) -> None:
+        """Take everything that lies in the sockets."""
+        self._take_all(self._sockets[0], self._take, now_ns)
+        for port, opened in enumerate(self._sockets[1:], 1):
+            self._take_all(opened, partial(self._take_fec, port), now_ns)
+
+    def _take_all(self, opened: socket.socket, take: Callable[[bytes, tuple[str, int], int], None], now_ns: int) -> None:
+        receive = opened.recvfrom
+        while True:
+            try:
+                datagram, peer = receive(LARGEST, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError:
+                self.tally.dropped += 1
+                continue
+            take(datagram, peer, now_ns)
+
     def _read(self, now_ns: int) -> None:
-        receive, take = self._socket.recvfrom, self._take
+        receive, take = self._sockets[0].recvfrom, self._take
         burst = BURST if now_ns - self._read_ns < LONE_NS else 1
         self._read_ns = now_ns
         for _ in range(burst):
@@ -93,75 +144,94 @@ class DatagramSource:
                 continue
             take(datagram, peer, now_ns)
 
+    def _read_fec(self, port: int, now_ns: int) -> None:
+        try:
+            datagram, peer = self._sockets[port].recvfrom(LARGEST, socket.MSG_DONTWAIT)
+        except OSError:
+            return
+        self._take_fec(port, datagram, peer, now_ns)
+
     def _take(self, datagram: bytes, peer: tuple[str, int], now_ns: int) -> None:
         tally = self.tally
-        if peer[0] not in self._allowed:
+        if peer[0] not in self._allowed or (peer != self._peer and self._peer is not None and now_ns - self._heard_ns < INCUMBENT_NS):
             tally.refused += 1
             return
-        number = -1
-        packet = None
-        if self._is_rtp:
-            try:
-                packet = rtp.parse(datagram)
-            except rtp.RtpError:
-                tally.dropped += 1
-                return
-            datagram = packet.payload
-        if not is_transport_stream(datagram):
+        if self._stream is not None:
+            self._take_rtp(self._stream, datagram, peer, now_ns)
+        elif is_transport_stream(datagram):
+            self._heard(peer, datagram, now_ns)
+            self._deliver(self.leg, -1, datagram, now_ns)
+        else:
             tally.dropped += 1
+
+    def _take_rtp(self, stream: RtpStream, datagram: bytes, peer: tuple[str, int], now_ns: int) -> None:
+        clear = stream.open(datagram, 0)
+        if clear is None:
+            self.tally.refused += 1
             return
-        if peer != self._peer:
-            if self._peer is not None and now_ns - self._heard_ns < INCUMBENT_NS:
-                tally.refused += 1
-                return
-            self._peer = peer
-        if packet is not None:
-            number = self._number(packet)
+        try:
+            packet = rtp.parse(clear)
+        except rtp.RtpError:
+            self.tally.dropped += 1
+            return
+        if not is_transport_stream(packet.payload):
+            self.tally.dropped += 1
+            return
+        self._heard(peer, packet.payload, now_ns)
+        if stream.begins(packet):
+            self._restart(self.leg)
+        number = stream.number(packet, now_ns)
+        self._deliver(self.leg, number, packet.payload, now_ns)
+        for repaired in stream.beside(number, clear, now_ns):
+            self._deliver(self.leg, repaired.number, repaired.payload, repaired.at_ns, True)
+
+    def _heard(self, peer: tuple[str, int], datagram: bytes, now_ns: int) -> None:
+        self._peer = peer
         self._heard_ns = now_ns
-        tally.packets += 1
-        tally.bytes += len(datagram)
-        self._deliver(self.leg, number, datagram, now_ns)
+        self.tally.packets += 1
+        self.tally.bytes += len(datagram)
 
-    def _number(self, packet: rtp.RtpPacket) -> int:
-        if packet.ssrc != self._ssrc:
-            self._new_sender(packet.ssrc)
-        number = self._unwrap(packet.sequence)
-        self._count(number)
-        return number
+    def _take_fec(self, port: int, datagram: bytes, peer: tuple[str, int], now_ns: int) -> None:
+        """FEC counts only beside media, and from the same machine."""
+        stream = self._stream
+        if stream is None or self._peer is None or peer[0] != self._peer[0] or peer[0] not in self._allowed:
+            self.tally.refused += 1
+            return
+        clear = stream.open(datagram, port)
+        if clear is None:
+            self.tally.refused += 1
+            return
+        for repaired in stream.fec(clear, now_ns):
+            self._deliver(self.leg, repaired.number, repaired.payload, repaired.at_ns, True)
 
-    def _new_sender(self, ssrc: int) -> None:
-        self._lost_before = self._lost()
-        self._ssrc = ssrc
-        self._unwrap = Unwrap(16)
-        self._taken = 0
-        self._restart(self.leg)
-
-    def _count(self, number: int) -> None:
-        if not self._taken:
-            self._lowest = self._highest = number
-        self._taken += 1
-        if number > self._highest:
-            self._highest = number
-
-    def _lost(self) -> int:
-        """As RFC 3550 counts in A.3: expected less received."""
-        return self._lost_before + (max(0, self._highest - self._lowest + 1 - self._taken) if self._taken else 0)
+    def network_changed(self) -> None:
+        """It listens on an address, whatever the link does."""
 
     def status(self, now_ns: int) -> EndStatus:
-        tally = self.tally
+        tally, stream = self.tally, self._stream
         tally.look(now_ns)
-        return EndStatus(
+        status = EndStatus(
             name=self.spec.name,
-            protocol="rtp" if self._is_rtp else "udp",
+            protocol=str(self.spec.__struct_config__.tag),
             state="connected" if self._heard_ns and now_ns - self._heard_ns < SILENT_NS else "waiting",
             peer=f"{self._peer[0]}:{self._peer[1]}" if self._peer else "",
             packets=tally.packets,
             bytes=tally.bytes,
             rate_bps=tally.rate_bps,
-            lost=self._lost(),
             dropped=tally.dropped,
             refused=tally.refused,
+            encryption="SRTP, AES-256-GCM" if self._encrypted else "in the clear",
         )
+        if stream is not None:
+            status.lost = stream.lost
+            if stream.decoder is not None:
+                status.fec_repaired = stream.decoder.repaired
+                status.lost = max(0, stream.lost - stream.decoder.repaired)
+                status.dropped += stream.decoder.malformed
+                if stream.decoder.matrix:
+                    status.fec_matrix = "x".join(map(str, stream.decoder.matrix))
+        return status
 
     def close(self) -> None:
-        self._socket.close()
+        for opened in self._sockets:
+            opened.close()

@@ -7,16 +7,20 @@ from collections import deque
 from typing import Literal
 
 from firmware.flow.admission import Allowlist
-from firmware.flow.srtsource import FORBIDDEN, redial_delay_s, was_refused
+from firmware.flow.batch import Batch
+from firmware.flow.srtsource import FORBIDDEN, encryption, redial_delay_s, was_refused
 from firmware.flow.tally import Tally
 from firmware.model import SrtCallerOutput, SrtListenerOutput
 from firmware.net import srt
+from firmware.net.srtp import Seal
+from firmware.net.udp import is_ours
 from firmware.status import EndStatus
 
 LONGEST_BACKLOG = 2000  # datagrams that wait for a full send buffer: about 2 s of 10 Mb/s
 MAX_RECEIVERS = 64
 SILENT_NS = 1_000_000_000  # libsrt itself takes 5 s to find that nobody acknowledges any more
 SILENT_RTTS = 4
+LONGEST_GATHER_NS = 60_000_000
 
 
 class Connection:
@@ -27,22 +31,39 @@ class Connection:
     and one that stays full ends the connection.
     """
 
-    def __init__(self, socket: srt.Socket) -> None:
+    def __init__(self, socket: srt.Socket, *, spread: bool = False) -> None:
+        """`spread`: what is sent together was gathered since the last time, and the receiver gives it back at that pace."""
         self.socket = socket
         self.backlog: deque[bytes] = deque()
+        self._spread = spread
+        self._sent_ns = 0
         self._heard = (0, 0)  # acknowledgements, and packets sent when they last grew
         self._heard_ns = 0
 
-    def send(self, datagrams: list[bytes]) -> None:
+    def send(self, datagrams: list[bytes], now_ns: int) -> None:
         """SrtBroken when the connection is gone or cannot keep up."""
         send, backlog = self.socket.send, self.backlog
         if backlog:
             backlog.extend(datagrams)
             self._drain()
             return
+        if self._spread:
+            self._send_spread(datagrams, now_ns)
+            return
         for place, datagram in enumerate(datagrams):
             if not send(datagram):
                 backlog.extend(datagrams[place:])
+                break
+
+    def _send_spread(self, datagrams: list[bytes], now_ns: int) -> None:
+        """The time of a packet goes with it, and the receiver adds its latency to that: a burst here is none there."""
+        send = self.socket.send_as_of
+        since_ns = max(self._sent_ns, now_ns - LONGEST_GATHER_NS) if self._sent_ns else now_ns
+        step_ns = (now_ns - since_ns) / len(datagrams)
+        self._sent_ns = now_ns
+        for place, datagram in enumerate(datagrams):
+            if not send(datagram, int(since_ns + (place + 1) * step_ns) // 1000):
+                self.backlog.extend(datagrams[place:])
                 break
 
     def figures(self, now_ns: int) -> srt.Statistics:
@@ -68,6 +89,7 @@ class SrtCaller:
     """Dials the far end and keeps it connected."""
 
     wants_rtp = False
+    seal: Seal | None = None
 
     def __init__(self, spec: SrtCallerOutput, passphrase: str) -> None:
         srt.load()  # a missing or refused library is said at once, not in a thread
@@ -77,6 +99,7 @@ class SrtCaller:
         self.unconnected: Literal["connecting", "failed"] = "connecting"  # failed while the far end says no
         self._passphrase = passphrase
         self._connection: Connection | None = None
+        self._dialling: srt.Socket | None = None
         self._figures: srt.Statistics | None = None
         self._resent = self._lost = 0  # of connections that ended
         self._was_connected = False  # what was not sent before the first connection is not missed
@@ -85,14 +108,14 @@ class SrtCaller:
         self._cut_until_ns = 0
         threading.Thread(target=self._keep_connected, name=f"srt {spec.name}", daemon=True).start()
 
-    def send(self, datagrams: list[bytes], now_ns: int) -> None:
+    def send(self, datagrams: Batch, now_ns: int) -> None:
         connection = self._connection
         if connection is None:
             if self._was_connected:
                 self.tally.dropped += len(datagrams)
             return
         try:
-            connection.send(datagrams)
+            connection.send(datagrams, now_ns)
             self.tally.packets += len(datagrams)
             self.tally.bytes += sum(map(len, datagrams))
         except srt.SrtBroken as error:
@@ -108,6 +131,22 @@ class SrtCaller:
                 self._figures = connection.figures(now_ns)
             except srt.SrtError as error:
                 self._drop(str(error))
+
+    @property
+    def far_address(self) -> str:
+        connection = self._connection
+        return connection.socket.far_end.host if connection is not None and connection.socket.far_end else ""
+
+    def network_changed(self) -> None:
+        """Dial at once: not when it was planned, nor from an address that is gone."""
+        connection, dialling = self._connection, self._dialling
+        if connection is not None:
+            if not is_ours(connection.socket.local_address.host):
+                self._drop("its address is gone from this machine")
+        elif dialling is not None:
+            dialling.close()
+        else:
+            self._changed.set()
 
     def cut(self, until_ns: int) -> None:
         self._cut_until_ns = until_ns
@@ -141,16 +180,20 @@ class SrtCaller:
                     stream_id=spec.stream_id,
                     bind_address=spec.bind_address,
                     bind_device=spec.bind_device,
+                    dscp=spec.dscp,
                 ) as socket:
+                    self._dialling = socket
                     socket.wait_connected()
+                    self._dialling = None
                     refusals = 0
                     self.message = ""
                     self.unconnected = "connecting"
-                    self._connection = Connection(socket)
+                    self._connection = Connection(socket, spread=spec.gather_ms > 0)
                     self._was_connected = True
                     self._changed.wait()
                     self._connection = None
             except (srt.SrtError, OSError) as error:
+                self._dialling = None
                 self.message = str(error)
                 refusals = refusals + 1 if was_refused(error) else 0
                 self.unconnected = "failed" if refusals else "connecting"
@@ -181,6 +224,7 @@ class SrtCaller:
             rtt_ms=figures.rtt_ms if figures else None,
             latency_ms=figures.send_latency_ms if figures else None,
             buffer_ms=figures.send_buffer_ms if figures else None,
+            encryption=encryption(self.spec),
         )
 
     def close(self) -> None:
@@ -194,6 +238,8 @@ class SrtListener:
     """Waits for receivers and serves each; a slow one loses its own connection."""
 
     wants_rtp = False
+    seal: Seal | None = None
+    far_address = ""
 
     def __init__(self, spec: SrtListenerOutput, passphrase: str) -> None:
         self.spec = spec
@@ -220,12 +266,12 @@ class SrtListener:
             return srt.Reject(FORBIDDEN)
         return srt.Admission(self._passphrase)
 
-    def send(self, datagrams: list[bytes], now_ns: int) -> None:
+    def send(self, datagrams: Batch, now_ns: int) -> None:
         if now_ns < self._cut_until_ns:
             return
         for receiver in tuple(self._receivers):
             try:
-                receiver.send(datagrams)
+                receiver.send(datagrams, now_ns)
                 self.tally.packets += len(datagrams)
                 self.tally.bytes += sum(map(len, datagrams))
             except srt.SrtBroken as error:
@@ -234,7 +280,7 @@ class SrtListener:
     def tick(self, now_ns: int) -> None:
         try:
             while (socket := self._listener.accept()) is not None:
-                self._receivers.append(Connection(socket))
+                self._receivers.append(Connection(socket, spread=self.spec.gather_ms > 0))
                 self.message = ""
         except srt.SrtBroken as error:
             self.message = str(error)
@@ -244,6 +290,9 @@ class SrtListener:
                 self._figures.append(receiver.figures(now_ns))
             except srt.SrtError as error:
                 self._hang_up(receiver, str(error))
+
+    def network_changed(self) -> None:
+        """It listens on an address, whatever the link does."""
 
     def _hang_up(self, receiver: Connection, why: str) -> None:
         self.message = why
@@ -274,6 +323,7 @@ class SrtListener:
             latency_ms=max((f.send_latency_ms for f in figures), default=None),
             buffer_ms=max((f.send_buffer_ms for f in figures), default=None),
             receivers=len(self._receivers),
+            encryption=encryption(self.spec),
         )
 
     def close(self) -> None:

@@ -13,23 +13,30 @@ from typing import ClassVar, Literal
 from firmware.flow.admission import Allowlist
 from firmware.flow.sources import INCUMBENT_NS, RESTART, Arrival
 from firmware.flow.tally import Tally
-from firmware.model import SrtCallerSource, SrtListenerSource
+from firmware.model import Srt, SrtCallerSource, SrtListenerSource
 from firmware.net import srt
+from firmware.net.udp import is_ours
 from firmware.status import EndStatus
 from firmware.wire.seq import Unwrap
 from firmware.wire.ts import is_transport_stream
 
 REDIAL_S = 0.25
 LONGEST_REFUSAL_S = 30.0
+DEAD_NS = 5_000_000_000  # a connection that brings no transport stream for so long is as good as none
 CONFLICT, FORBIDDEN = 1409, 1403
 REJ_UNKNOWN, REJ_TIMEOUT = 0, 16
 
 Wake = Callable[[int], None]
 
 
+class Dead(srt.SrtBroken):
+    """Connected, and nothing comes."""
+
+
 class SrtLeg(ABC):
     """One connection after another, read into the inbox. Subclasses say how a connection comes about."""
 
+    repair_ns = 0
     protocol: ClassVar[str]
     unconnected: Literal["waiting", "connecting", "failed"]
 
@@ -58,6 +65,9 @@ class SrtLeg(ABC):
         if connection is not None:
             connection.close()
 
+    def _heard_lately(self) -> bool:
+        return time.monotonic_ns() - self._heard_ns < INCUMBENT_NS
+
     @abstractmethod
     def _run(self) -> None:
         """Bring connections about and read them, until closed."""
@@ -73,13 +83,16 @@ class SrtLeg(ABC):
         self.message = ""
         unwrap = Unwrap(31)
         leg, tally, inbox, wake, receive = self.leg, self.tally, self._inbox, self._wake, connection.receive
-        inbox.append((leg, RESTART, b"", time.monotonic_ns()))
+        begun_ns = now_ns = time.monotonic_ns()
+        inbox.append((leg, RESTART, b"", now_ns))
         try:
             while not self._closing.is_set():
                 got = receive()
+                now_ns = time.monotonic_ns()
+                if now_ns - max(begun_ns, self._heard_ns) > DEAD_NS:
+                    raise Dead(f"{connection.far_end} is connected and has sent no transport stream for {DEAD_NS // 1_000_000_000} s")
                 if got is None:
                     continue
-                now_ns = time.monotonic_ns()
                 datagram = got[0]
                 number = unwrap(got[1])
                 if not is_transport_stream(datagram):
@@ -127,7 +140,12 @@ class SrtLeg(ABC):
             rtt_ms=figures.rtt_ms if figures else None,
             latency_ms=figures.receive_latency_ms if figures else None,
             buffer_ms=figures.receive_buffer_ms if figures else None,
+            encryption=encryption(self.spec),
         )
+
+    @abstractmethod
+    def network_changed(self) -> None:
+        """A link or an address of this machine is not what it was."""
 
     def _refused(self) -> int:
         return self.tally.refused
@@ -157,7 +175,7 @@ class SrtListenerLeg(SrtLeg):
     def _admit(self, caller: srt.Caller) -> srt.Admission | srt.Reject:
         if caller.address not in self._allowed or (self._stream_id and caller.stream_id != self._stream_id):
             return srt.Reject(FORBIDDEN)
-        if self._socket is not None and time.monotonic_ns() - self._heard_ns < INCUMBENT_NS:
+        if self._socket is not None and self._heard_lately():
             return srt.Reject(CONFLICT)
         return srt.Admission(self._passphrase)
 
@@ -178,6 +196,9 @@ class SrtListenerLeg(SrtLeg):
     def _interrupt(self) -> None:
         self._listener.close()
 
+    def network_changed(self) -> None:
+        """It listens on an address, whatever the link does."""
+
     def _refused(self) -> int:
         return self._listener.refused
 
@@ -192,6 +213,8 @@ class SrtCallerLeg(SrtLeg):
         super().__init__(spec, leg, passphrase, inbox, wake)
         self._host = spec.host
         self._bind_address, self._bind_device = spec.bind_address, spec.bind_device
+        self._dscp = spec.dscp
+        self._hurry = threading.Event()
         srt.load()  # a missing or refused library is said at once, not in a thread
         self._thread.start()
 
@@ -209,21 +232,36 @@ class SrtCallerLeg(SrtLeg):
                     stream_id=self.spec.stream_id,
                     bind_address=self._bind_address,
                     bind_device=self._bind_device,
+                    dscp=self._dscp,
                 )
                 self._socket = connection
                 connection.wait_connected()
-                refusals = 0
                 self.unconnected = "connecting"
+                self._hurry.clear()
+                heard_ns = self._heard_ns
                 self._read(connection)
+                refusals = 0 if self._heard_ns > heard_ns else refusals + 1
             except (srt.SrtError, OSError) as error:
                 self._socket = None
                 self.message = str(error)
                 refusals = refusals + 1 if was_refused(error) else 0
                 self.unconnected = "failed" if refusals else "connecting"
-            self._closing.wait(redial_delay_s(refusals))
+            self._hurry.wait(redial_delay_s(refusals))
 
     def _interrupt(self) -> None:
-        pass  # `close` closes the connection that it waits for
+        self._hurry.set()  # `close` closes the connection that it waits for
+
+    def network_changed(self) -> None:
+        """Dial at once: not when it was planned, nor from an address that is gone."""
+        connection = self._socket
+        if connection is None:
+            self._hurry.set()
+        elif not self._heard_lately() or not is_ours(connection.local_address.host):
+            connection.close()
+
+
+def encryption(spec: Srt) -> str:
+    return f"SRT, AES-{spec.key_bits}" if spec.secret else "in the clear"
 
 
 def was_refused(error: Exception) -> bool:

@@ -22,19 +22,20 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from firmware.child import NO_SNAPSHOT
 from firmware.flow.camera import CameraSource
 from firmware.flow.ends import CANNOT_OPEN, Unopened, open_output, open_source
+from firmware.flow.fan import Fan
+from firmware.flow.orders import Cut, Job, Orders
 from firmware.flow.outputs import FlowOutput
 from firmware.flow.recover import Recover, Straight, recover_for
 from firmware.flow.sources import RESTART, Arrival, DatagramSource, FlowSource
-from firmware.model import Camera, Flow, Output, Source, Srt
+from firmware.flow.watch import Watch
+from firmware.model import Camera, Flow, Keyed, Output, Source
+from firmware.net.links import LinkWatch
 from firmware.status import FlowStatus, write_snapshot
 from firmware.wire.keypicture import KeyPictures
 from firmware.wire.pacer import Pacer
-from firmware.wire.rtp import Numberer
 
 TICK_NS = 100_000_000
 SNAPSHOT_NS = 500_000_000
@@ -43,28 +44,6 @@ PACER_DELAY_NS = 80_000_000
 SWITCH_INTERVAL_S = 0.0005  # a leg's thread must not wait 5 ms for the loop to give way
 
 log = logging.getLogger("pressbox.flow")
-
-
-class Cut(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """Behave as if an output's path were cut."""
-
-    output: str
-    seconds: float
-
-
-class Job(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a flow worker is told. `secrets` by name; paths are absolute."""
-
-    flow: Flow | None = None
-    secrets: dict[str, str] = {}
-    snapshot: str = ""
-    handoff: str = ""
-    slate: str = ""
-    key_picture: str = ""
-    cut: Cut | None = None
-
-    def __repr__(self) -> str:
-        return f"Job({self.flow.name if self.flow else 'change'})"
 
 
 class FlowWorker:
@@ -93,24 +72,20 @@ class FlowWorker:
         self._lone: DatagramSource | None = None
         self._tried_ns = 0
         self._patience_ns = 0  # how long an arrival may wait in the inbox
-        self._number = Numberer(int.from_bytes(os.urandom(4), "big"), int.from_bytes(os.urandom(2), "big"))
+        self._fan = Fan()
+        self._watch: Watch
         self._key_pictures = KeyPictures() if job.key_picture else None
         self._open_sources()
         self._open_outputs()
         self._strict = False
+        self._links = _watch_links()
 
     # what the flow is made of
 
     def apply(self, job: Job, flow: Flow) -> None:
         """Become `flow`. Outputs that stay as they are notice nothing; sources are opened anew only when they changed."""
         before, self.job, self.flow = self.flow, job, flow
-        unchanged = (before.sources, before.recover, before.window_ms, before.failover_ms) == (
-            flow.sources,
-            flow.recover,
-            flow.window_ms,
-            flow.failover_ms,
-        )
-        if not unchanged:
+        if _receiving(before) != _receiving(flow):
             for source in self._sources:
                 source.close()
             self._open_sources()
@@ -123,12 +98,13 @@ class FlowWorker:
         # Where one socket is all that can bring a datagram it is waited for directly; orders are looked for ten times a second
         only, *others = self._sources
         straight = isinstance(self._recover, Straight) and self._pacer is None and not others
-        self._lone = only if straight and isinstance(only, DatagramSource) else None
+        self._lone = only if straight and isinstance(only, DatagramSource) and only.lone else None
 
     def _open_sources(self) -> None:
         self._camera = None
         self._inbox = deque()  # the threads of former legs may still fill the old one
         self._recover = recover_for(self.flow)
+        self._watch = Watch(len(self.flow.sources), straight=isinstance(self._recover, Straight) and len(self.flow.sources) == 1)
         self._sources = [self._open_source(leg, source) for leg, source in enumerate(self.flow.sources)]
         self._choose_pacer()
         # A merge holds everything for its window anyway: its loop need not wake for every datagram
@@ -141,8 +117,8 @@ class FlowWorker:
                 slate = Path(self.job.slate) if self.job.slate else None
                 self._camera = CameraSource(spec, Path(self.job.handoff), slate, time.monotonic_ns(), self._look_again)
                 return self._camera
-            secret = self.job.secrets.get(spec.secret, "") if isinstance(spec, Srt) else ""
-            return open_source(spec, leg, secret, self._recover, self._inbox, self._wake)
+            deliver = self._recover.push if self._watch.straight else self._deliver
+            return open_source(spec, leg, self._secret(spec), deliver, self._restart, self._inbox, self._wake)
         except CANNOT_OPEN as error:
             return self._unopened(spec, error)
 
@@ -156,13 +132,16 @@ class FlowWorker:
             if name not in self._outputs:
                 self._outputs[name] = self._open_output(spec)
                 self._specs[name] = spec
+        self._fan.arrange(self._outputs.values())
 
     def _open_output(self, spec: Output) -> FlowOutput:
         try:
-            secret = self.job.secrets.get(spec.secret, "") if isinstance(spec, Srt) else ""
-            return open_output(spec, secret, in_background=not self._strict)
+            return open_output(spec, self._secret(spec), self._fan, in_background=not self._strict)
         except CANNOT_OPEN as error:
             return self._unopened(spec, error)
+
+    def _secret(self, spec: Source | Output) -> str:
+        return self.job.secrets.get(spec.secret, "") if isinstance(spec, Keyed) else ""
 
     def _unopened(self, spec: Source | Output, error: Exception) -> Unopened:
         if self._strict:
@@ -179,6 +158,7 @@ class FlowWorker:
         for name, output in self._outputs.items():
             if isinstance(output, Unopened):
                 self._outputs[name] = self._open_output(self._specs[name])
+                self._fan.arrange(self._outputs.values())
 
     def cut(self, cut: Cut) -> None:
         output = self._outputs.get(cut.output)
@@ -234,9 +214,13 @@ class FlowWorker:
             source.close()
         for output in self._outputs.values():
             output.close()
+        if self._links is not None:
+            self._links.close()
 
     def _all_readers(self) -> dict[int, Callable[[int], None]]:
         readers = {self._wake_read: self._woken, **self.readers}
+        if self._links is not None:
+            readers[self._links.fileno()] = self._links_changed
         for source in self._sources:
             readers.update(source.readers())
         return readers
@@ -250,6 +234,27 @@ class FlowWorker:
             except BlockingIOError:
                 return  # it is full of wake-ups already
 
+    def _deliver(self, leg: int, number: int, datagram: bytes, now_ns: int, rebuilt: bool = False) -> None:
+        self._recover.push(leg, number, datagram, now_ns, rebuilt)
+        if not rebuilt:
+            self._watch.arrived[leg].append(datagram)
+
+    def _restart(self, leg: int) -> None:
+        self._recover.restart(leg)
+        self._watch.restart(leg, time.monotonic_ns())
+
+    def _links_changed(self, now_ns: int) -> None:
+        changes = self._links.read() if self._links is not None else []
+        if not changes:
+            return
+        for change in changes:
+            self._watch.happened(" ".join(part for part in ("network:", change.kind, change.interface, change.address) if part))
+        ends: list[FlowSource | FlowOutput] = [*self._sources, *self._outputs.values()]
+        for end in ends:
+            end.network_changed()
+        self._tried_ns = 0
+        self._watch.look_at_ways(list(self._outputs.values()), now_ns, again=True)
+
     def _look_again(self) -> None:
         """A source has another file descriptor to watch."""
         self._readers_changed = True
@@ -260,10 +265,10 @@ class FlowWorker:
     def _due_ns(self, tick_ns: int) -> int:
         part_ns = self._camera.playout.due_ns() if self._camera else self._recover.due_ns()
         due_ns = tick_ns if part_ns is None or part_ns > tick_ns else part_ns
-        if self._pacer is not None:
-            part_ns = self._pacer.due_ns()
+        for part in (self._pacer, self._fan):
+            part_ns = part.due_ns() if part is not None else None
             if part_ns is not None and part_ns < due_ns:
-                return part_ns
+                due_ns = part_ns
         return due_ns
 
     def _carry(self, now_ns: int) -> None:
@@ -271,13 +276,16 @@ class FlowWorker:
         if self._camera is not None:
             datagrams = self._camera.playout.pop(now_ns)
         else:
-            inbox, recover = self._inbox, self._recover
+            inbox, recover, straight, arrived = self._inbox, self._recover, self._watch.straight, self._watch.arrived
             while inbox:
                 leg, number, datagram, arrived_ns = inbox.popleft()
                 if number == RESTART:
-                    recover.restart(leg)
+                    self._restart(leg)
                 else:
                     recover.push(leg, number, datagram, arrived_ns)
+                    if not straight:
+                        arrived[leg].append(datagram)
+            self._watch.take(now_ns)
             datagrams = recover.pop(now_ns)
             if self._pacer is not None:
                 for datagram in datagrams:
@@ -285,16 +293,11 @@ class FlowWorker:
                 datagrams = self._pacer.pop(now_ns)
         if datagrams:
             self._send(datagrams, now_ns)
+        self._fan.serve(now_ns)
 
     def _send(self, datagrams: list[bytes], now_ns: int) -> None:
-        packets: list[bytes] | None = None
-        for output in self._outputs.values():
-            if output.wants_rtp:
-                if packets is None:
-                    packets = [self._number(datagram, now_ns) for datagram in datagrams]
-                output.send(packets, now_ns)
-            else:
-                output.send(datagrams, now_ns)
+        self._fan.send(datagrams, now_ns)
+        self._watch.left.push(datagrams, now_ns)
         if self._key_pictures is not None:
             for datagram in datagrams:
                 picture = self._key_pictures.push(datagram, now_ns)
@@ -317,8 +320,14 @@ class FlowWorker:
     def _tick(self, now_ns: int) -> None:
         if self._camera is not None:
             self._camera.tick(now_ns)
-        for output in tuple(self._outputs.values()):
+        outputs = list(self._outputs.values())
+        for output in outputs:
             output.tick(now_ns)
+        self._watch.tick(now_ns)
+        self._watch.look_at_ways(outputs, now_ns)
+        for text in self._recover.events:
+            self._watch.happened(text)
+        self._recover.events.clear()
         if now_ns - self._tried_ns > RETRY_NS:
             self._tried_ns = now_ns
             self._try_again()
@@ -327,7 +336,16 @@ class FlowWorker:
 
     def status(self) -> FlowStatus:
         now_ns = time.monotonic_ns()
+        watch = self._watch
         sources = [source.status(now_ns) for source in self._sources]
+        outputs = [output.status(now_ns) for output in self._outputs.values()]
+        merge = self._recover.status([source.name for source in self.flow.sources], now_ns)
+        health = watch.health(now_ns)
+        for end in outputs:
+            end.health = health
+        if self._camera is None:
+            for leg, end in enumerate(sources):
+                end.health = watch.health_of(leg, now_ns)
         return FlowStatus(
             name=self.flow.name,
             state="ACTIVE",
@@ -337,40 +355,42 @@ class FlowWorker:
             picture=self._camera.playout.picture if self._camera else None,
             rate_bps=self._camera.rate_bps if self._camera else max((source.rate_bps for source in sources), default=0.0),
             sources=sources,
-            outputs=[output.status(now_ns) for output in self._outputs.values()],
-            merge=self._recover.status([source.name for source in self.flow.sources], now_ns),
+            outputs=outputs,
+            merge=merge,
+            account=self._recover.account(sources) if self._camera is None else None,
+            alarms=watch.alarms(self._recover, self._sources, sources, outputs, merge),
+            events=list(watch.events),
             counters=self._camera.counters() if self._camera else {},
         )
 
 
-class _Orders:
-    """Lines of JSON from the parent, on standard input."""
+def _receiving(flow: Flow) -> tuple[object, ...]:
+    """What cannot change without opening the sources anew."""
+    return flow.sources, flow.recover, flow.window_ms, flow.failover_ms, flow.primary
 
-    def __init__(self) -> None:
-        self._rest = b""
 
-    def read(self) -> list[Job] | None:
-        """What came; None at the end of standard input."""
-        data = os.read(0, 1 << 16)
-        if not data:
-            return None
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        return [msgspec.json.decode(line, type=Job) for line in lines]
+def _watch_links() -> LinkWatch | None:
+    try:
+        return LinkWatch()
+    except OSError as error:  # a sandbox without AF_NETLINK: then silence alone tells that a link is gone
+        log.warning("changes of links are not seen: %s", error.strerror)
+        return None
 
-    def follow(self, worker: FlowWorker, jobs: list[Job] | None) -> None:
-        if jobs is None:
-            worker.stop()
-            return
-        for job in jobs:
-            if job.flow is not None:
-                worker.apply(job, job.flow)
-            if job.cut is not None:
-                worker.cut(job.cut)
+
+def _follow(worker: FlowWorker, jobs: list[Job] | None) -> None:
+    if jobs is None:
+        worker.stop()
+        return
+    for job in jobs:
+        if job.flow is not None:
+            worker.apply(job, job.flow)
+        if job.cut is not None:
+            worker.cut(job.cut)
 
 
 def main() -> int:
     logging.basicConfig(format="%(name)s: %(message)s", level=logging.INFO)
-    orders = _Orders()
+    orders = Orders()
     jobs: list[Job] = []
     while not jobs:
         came = orders.read()
@@ -388,8 +408,8 @@ def main() -> int:
         return 3
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, worker.stop)
-    orders.follow(worker, more)
-    worker.readers[0] = lambda _now_ns: orders.follow(worker, orders.read())
+    _follow(worker, more)
+    worker.readers[0] = lambda _now_ns: _follow(worker, orders.read())
     try:
         worker.run()
     finally:

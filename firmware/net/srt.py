@@ -101,6 +101,7 @@ def open_caller(
     bind_address: str = "",
     bind_port: int = 0,
     bind_device: str = "",
+    dscp: int = 0,
     payload_bytes: int = 1316,
     max_rate_bps: int = 50_000_000,
     peer_idle_ms: int = 5000,
@@ -124,6 +125,8 @@ def open_caller(
         caller.set("conntimeo", connect_timeout_ms)
         if stream_id:
             caller.set("streamid", stream_id)
+        if dscp:
+            caller.set("iptos", dscp << 2)
         family = int(system.AF_UNSPEC)
         if bind_address or bind_port or bind_device:
             family = family_of(resolve(bind_address or host, 0))

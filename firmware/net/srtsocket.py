@@ -73,6 +73,8 @@ class Socket:
         self._receive = self._lib.srt_recvmsg2
         self._buffer = ctypes.create_string_buffer(MAX_PAYLOAD_BYTES)
         self._buffer_at = ctypes.addressof(self._buffer)
+        self._control = MsgCtrl(msgttl=-1, pktseq=-1, msgno=-1)
+        self._control_at = ctypes.addressof(self._control)
 
     def __repr__(self) -> str:
         return f"<SRT socket {self.handle} {self.state.name.lower()} {self.far_end or ''}>"
@@ -233,6 +235,16 @@ class Socket:
         if code in (reasons.ELARGEMSG, reasons.EINVALMSGAPI):
             raise ValueError(f"{len(data)} bytes do not fit into one SRT packet; its payloadsize is {self.get('payloadsize')}")
         raise self._broken(code, words)
+
+    def send_as_of(self, data: bytes, source_time_us: int) -> bool:
+        """As `send`, of a datagram from a moment ago: microseconds of CLOCK_MONOTONIC, not before the connection and growing."""
+        control = self._control  # libsrt writes into it
+        control.srctime = source_time_us
+        control.pktseq = control.msgno = -1
+        control.boundary = 0
+        if self._send(self.handle, data, len(data), self._control_at) >= 0:
+            return True
+        return self.send(data)  # which says what is wrong, or takes it without its time
 
     def receive(self) -> tuple[bytes, int, int] | None:
         """One datagram, its packet number and its source time; None when `rcvtimeo` went by without one.

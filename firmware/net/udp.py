@@ -6,10 +6,14 @@ import errno
 import ipaddress
 import os
 import socket
+import struct
+
+from firmware.model import is_public
 
 BUFFER_BYTES = 4 << 20  # about 3 s of 10 Mb/s, so that a busy moment loses nothing
 
-SO_RCVBUFFORCE = 33  # not in Python's socket module
+SO_RCVBUFFORCE = 33  # these are not in Python's socket module
+UDP_SEGMENT = 103
 
 
 class UdpError(OSError):
@@ -35,22 +39,28 @@ def open_receiver(address: str, port: int, interface: str = "") -> socket.socket
     return udp
 
 
-def open_sender(host: str, port: int, *, bind_address: str = "", bind_device: str = "", ttl: int = 16) -> socket.socket:
-    """A non-blocking socket connected to `host`. A name is looked up, which waits."""
+def open_sender(
+    host: str, port: int, *, bind_address: str = "", bind_device: str = "", ttl: int = 16, dscp: int = 0, private: bool = True
+) -> socket.socket:
+    """A non-blocking socket connected to `host`. A name is looked up, which waits. Not `private`: no public address is sent to."""
     try:
         family, _, _, _, target = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)[0]
     except socket.gaierror:
         raise UdpError(f"{host} cannot be found: check the name, or write an IP address") from None
+    if not private and is_public(str(target[0])):
+        raise UdpError(f"{host} is a public address, and this would go there in the clear; give a secret (SRTP), or set `clear: true`")
     udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
         udp.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         if bind_device:
             udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, bind_device.encode())
         if family == socket.AF_INET:
+            udp.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
             udp.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_TTL, ttl)
             if bind_address:  # a multicast datagram leaves by the interface with this address
                 udp.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(bind_address))
         else:
+            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
             udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, ttl)
         if bind_address:
             udp.bind((bind_address, 0))
@@ -61,6 +71,21 @@ def open_sender(host: str, port: int, *, bind_address: str = "", bind_device: st
         raise UdpError(what) from None
     udp.setblocking(False)
     return udp
+
+
+def send_cut_up(udp: socket.socket, data: bytes, size: int) -> int:
+    """Datagrams of `size` bytes each (the last may be shorter) in one call: the kernel, or the network card, cuts them."""
+    return udp.sendmsg([data], [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("H", size))])
+
+
+def is_ours(address: str) -> bool:
+    """True while the address is one of this machine."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
 
 
 def enlarge_receive_buffer(udp: socket.socket, size_bytes: int) -> None:

@@ -44,14 +44,15 @@ HoldItem = tuple[bytes, int]
 
 
 class _Slot:
-    __slots__ = ("arrival_ns", "datagram", "leg", "legs", "time_ns")
+    __slots__ = ("arrival_ns", "datagram", "leg", "legs", "time_ns", "whole")
 
-    def __init__(self, datagram: bytes, time_ns: int, leg: int, arrival_ns: int) -> None:
+    def __init__(self, datagram: bytes, time_ns: int, leg: int, arrival_ns: int, whole: bool) -> None:
         self.datagram = datagram
         self.time_ns = time_ns
         self.leg = leg
         self.arrival_ns = arrival_ns
         self.legs = 1 << leg
+        self.whole = whole  # some leg brought it as it was sent, not rebuilt
 
 
 class Leg:
@@ -64,6 +65,7 @@ class Leg:
         "keys",
         "lag_ns",
         "late",
+        "missed",
         "offered_ns",
         "offset",
         "received",
@@ -82,6 +84,7 @@ class Leg:
         self.delivered_ns: int | None = None  # last arrival
         self.offered_ns: int | None = None  # since when it offers datagrams without a lock
         self.received = self.late = self.saved = self.relocks = 0
+        self.missed = 0  # released, and this leg never brought them: what it alone would have lost
         self.report = ""  # why this leg does not help, in words
 
 
@@ -96,6 +99,8 @@ class Merge:
         self.window_ns = window_ns
         self.legs = [Leg() for _ in range(legs)]
         self.released = self.lost = self.epochs = 0
+        self.rebuilt = 0  # released, and no leg brought them as they were sent
+        self._all_legs = (1 << legs) - 1
         self._shared_numbers = shared_numbers
         self._prompt = prompt
         self._slots: dict[int, _Slot] = {}
@@ -108,14 +113,15 @@ class Merge:
         self._clock: int | None = None  # the leg whose arrivals set the time
         self._index_of: dict[bytes, int] | None = None  # anchors of slots and history, while a leg seeks its offset
 
-    def push(self, leg: int, number: int, datagram: bytes, now_ns: int) -> None:
+    def push(self, leg: int, number: int, datagram: bytes, now_ns: int, rebuilt: bool = False) -> None:
+        """`rebuilt`: from FEC, as if it had come at `now_ns`."""
         own = self.legs[leg]
         own.received += 1
         own.delivered_ns = now_ns
         if own.offset is None:
             self._seek(leg, own, number, datagram, now_ns)
         else:
-            self._place(leg, own, number, datagram, now_ns)
+            self._place(leg, own, number, datagram, now_ns, rebuilt)
 
     def restart(self, leg: int) -> None:
         """The leg's next datagram comes from a new connection: its numbers begin afresh."""
@@ -136,14 +142,16 @@ class Merge:
                 after = self._first_filled()
                 if slots[after].time_ns + window_ns > now_ns:
                     break
-                self.lost += after - self._next
+                self._give_up(after - self._next)
                 self._next = after
                 self._gap_end = None
             elif self._prompt or slot.time_ns + window_ns <= now_ns:
                 out.append(slot.datagram)
                 self._history[self._next] = slots.pop(self._next)
-                if slot.legs == 1 << slot.leg and len(self.legs) > 1:
-                    self.legs[slot.leg].saved += 1
+                if slot.legs != self._all_legs:
+                    self._count_missed(slot)
+                if not slot.whole:
+                    self.rebuilt += 1
                 self._next += 1
             else:
                 break
@@ -170,9 +178,20 @@ class Merge:
             return None
         return self.legs[1].lag_ns - self.legs[0].lag_ns
 
+    def _give_up(self, packets: int) -> None:
+        self.lost += packets
+        for leg in self.legs:
+            leg.missed += packets
+
+    def _count_missed(self, slot: _Slot) -> None:
+        self.legs[slot.leg].saved += 1
+        for number, leg in enumerate(self.legs):
+            if not slot.legs & 1 << number:
+                leg.missed += 1
+
     # locked legs
 
-    def _place(self, leg: int, own: Leg, number: int, datagram: bytes, now_ns: int) -> None:
+    def _place(self, leg: int, own: Leg, number: int, datagram: bytes, now_ns: int, rebuilt: bool = False) -> None:
         assert own.offset is not None  # noqa: S101 - for the type checker
         index = number + own.offset
         slot = self._slots.get(index)
@@ -186,8 +205,9 @@ class Merge:
                 return
             if slot.legs & 1 << leg == 0:
                 own.late += 1
+                own.missed -= slot.datagram == datagram  # it was behind the other, and alone it would have been in time
         if slot is not None:
-            self._compare(leg, own, slot, datagram, now_ns)
+            self._compare(leg, own, slot, datagram, now_ns, rebuilt)
             return
         if index > self._head + MAX_AHEAD:
             self._unlock(leg, own)
@@ -202,7 +222,7 @@ class Merge:
         self._placed_ns = now_ns
         if self._gap_end is not None and index < self._gap_end:
             self._gap_end = None if index == self._next else index
-        self._slots[index] = _Slot(datagram, now_ns - round(own.lag_ns), leg, now_ns)
+        self._slots[index] = _Slot(datagram, now_ns - round(own.lag_ns), leg, now_ns, not rebuilt)
         if index > self._head:
             self._head = index
         own.stray = 0
@@ -212,7 +232,7 @@ class Merge:
                 if other.offset is None and datagram in other.keys:
                     self._try_offset(other_leg, other, index - other.keys[datagram], now_ns)
 
-    def _compare(self, leg: int, own: Leg, slot: _Slot, datagram: bytes, now_ns: int) -> None:
+    def _compare(self, leg: int, own: Leg, slot: _Slot, datagram: bytes, now_ns: int, rebuilt: bool) -> None:
         if slot.datagram != datagram:
             own.bad += 1
             if own.bad >= MAX_DIFFERING:
@@ -227,6 +247,9 @@ class Merge:
         if slot.legs & mark:
             return  # a duplicate on the same leg
         slot.legs |= mark
+        if rebuilt:
+            return  # its time is a guess
+        slot.whole = True
         if leg == self._clock:
             owner = self.legs[slot.leg]
             owner.lag_ns += (slot.arrival_ns - now_ns + own.lag_ns - owner.lag_ns) / LAG_GAIN

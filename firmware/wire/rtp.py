@@ -53,13 +53,13 @@ def parse(datagram: bytes) -> RtpPacket:
 class Numberer:
     """Gives RTP headers in the order of sending; two paths that send what it returns carry the same packets (ST 2022-7)."""
 
-    __slots__ = ("_sequence", "_ssrc")
+    __slots__ = ("index", "ssrc")
 
     def __init__(self, ssrc: int, first: int = 0) -> None:
-        self._ssrc = ssrc
-        self._sequence = first
+        self.ssrc = ssrc
+        self.index = first  # of the next packet, the turns of its 16 bits counted
 
     def __call__(self, payload: bytes, now_ns: int) -> bytes:
-        sequence = self._sequence
-        self._sequence = (sequence + 1) & 0xFFFF
-        return _HEADER.pack(0x80, MP2T, sequence, now_ns * 9 // 100_000 & 0xFFFFFFFF, self._ssrc) + payload
+        index = self.index
+        self.index = index + 1
+        return _HEADER.pack(0x80, MP2T, index & 0xFFFF, now_ns * 9 // 100_000 & 0xFFFFFFFF, self.ssrc) + payload

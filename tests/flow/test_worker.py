@@ -9,7 +9,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from firmware.flow.worker import Cut, FlowWorker, Job
+from firmware.flow.orders import Cut, Job
+from firmware.flow.worker import FlowWorker
 from firmware.model import parse_flow
 from firmware.net.udp import UdpError
 from tests.lab.recorder import Recorder
@@ -181,7 +182,7 @@ def test_two_plain_udp_sources_fail_over(udp_port, wait_for, sender_to):
         wait_for(second_plays, what="the second takes over")
         merge = worker.status().merge
         assert merge
-        assert merge.message == "second plays, 1 switches"
+        assert (merge.playing, merge.switches) == ("second", 1)
 
 
 def test_a_name_is_looked_up_beside_the_stream(udp_port, wait_for, sender_to):

@@ -134,7 +134,7 @@ except srt.SrtUnavailable as error:
 def test_a_missing_library_names_the_package():
     hidden = "from firmware.net import libsrt\nlibsrt.SONAMES = ('libsrt.so.0.0',)\n"
     said = run(hidden + TRY, PRESSBOX_LIBSRT="").stdout
-    assert said.startswith("SrtUnavailable there is no libsrt 1.5 on this machine; install the package libsrt1.5-openssl")
+    assert said.startswith("SrtUnavailable there is no libsrt 1.5 on this machine; install the package libsrt1.5-gnutls")
 
 
 def test_another_file_may_be_named():

@@ -1,0 +1,97 @@
+"""One stream to many outputs: RTP numbers given once, and datagrams gathered for those outputs that want them together.
+
+Outputs with the same `gather_ms` form a group. A group without one gets every list as it comes; another gets what came since
+it was last served, once the first of it has waited that long.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from firmware.flow.batch import Batch
+from firmware.flow.outputs import FlowOutput
+from firmware.net.srtp import Seal
+from firmware.wire.rtp import Numberer
+
+EARLY_NS = 500_000  # a group is served this much before its time rather than woken for once more
+
+
+@dataclass(slots=True)
+class _Group:
+    gather_ns: int
+    plain: list[FlowOutput] = field(default_factory=list)
+    rtp: list[FlowOutput] = field(default_factory=list)
+    datagrams: list[bytes] = field(default_factory=list)
+    packets: list[bytes] = field(default_factory=list)
+    due_ns: int | None = None
+
+
+class Fan:
+    def __init__(self) -> None:
+        # The first number is in the lower half, so that a receiver sees the turn of it (RFC 3711, 3.3.1)
+        self.number = Numberer(int.from_bytes(os.urandom(4), "big"), int.from_bytes(os.urandom(2), "big") >> 1)
+        self.lazy_ns = 0
+        """How long arrivals may lie in the sockets: every output gathers for at least so long."""
+        self._groups: dict[int, _Group] = {}
+        self._seals: dict[bytes, Seal] = {}
+        self._wants_rtp = False
+
+    def seal(self, key: bytes) -> Seal:
+        """The one that all outputs with this key share, so that both paths carry the same packets."""
+        if key not in self._seals:
+            self._seals[key] = Seal(key, self.number.ssrc, self.number.index)
+        return self._seals[key]
+
+    def arrange(self, outputs: Iterable[FlowOutput]) -> None:
+        """Serve these from now on. What a group had gathered is kept for those that stay."""
+        for group in self._groups.values():
+            group.plain, group.rtp = [], []
+        for output in outputs:
+            gather_ns = getattr(output.spec, "gather_ms", 0) * 1_000_000
+            group = self._groups.setdefault(gather_ns, _Group(gather_ns))
+            (group.rtp if output.wants_rtp else group.plain).append(output)
+        self._groups = {gather_ns: group for gather_ns, group in self._groups.items() if group.plain or group.rtp}
+        self._wants_rtp = any(group.rtp for group in self._groups.values())
+        self.lazy_ns = min(self._groups, default=0)
+        self._keep_seals(outputs)
+
+    def _keep_seals(self, outputs: Iterable[FlowOutput]) -> None:
+        """A seal that nobody uses falls behind the numbers: it is made anew, further on, when its key comes back."""
+        used = {id(output.seal) for output in outputs}
+        self._seals = {key: seal for key, seal in self._seals.items() if id(seal) in used}
+
+    def send(self, datagrams: list[bytes], now_ns: int) -> None:
+        number = self.number
+        packets = [number(datagram, now_ns) for datagram in datagrams] if self._wants_rtp else []
+        for group in self._groups.values():
+            if not group.gather_ns:
+                _serve(group, Batch(datagrams), Batch(packets), now_ns)
+                continue
+            if group.plain:
+                group.datagrams += datagrams
+            if group.rtp:
+                group.packets += packets
+            if group.due_ns is None:
+                group.due_ns = now_ns + group.gather_ns - EARLY_NS
+
+    def due_ns(self) -> int | None:
+        """When a group must be served next."""
+        return min((group.due_ns for group in self._groups.values() if group.due_ns is not None), default=None)
+
+    def serve(self, now_ns: int) -> None:
+        """Whatever is due."""
+        for group in self._groups.values():
+            if group.due_ns is not None and group.due_ns <= now_ns:
+                group.due_ns = None
+                datagrams, group.datagrams = group.datagrams, []
+                packets, group.packets = group.packets, []
+                _serve(group, Batch(datagrams), Batch(packets), now_ns)
+
+
+def _serve(group: _Group, datagrams: Batch, packets: Batch, now_ns: int) -> None:
+    for output in group.plain:
+        output.send(datagrams, now_ns)
+    for output in group.rtp:
+        output.send(packets, now_ns)
