@@ -1,0 +1,158 @@
+"""Clocks of a transport stream, as ETSI TR 101 290, 2.3 to 2.5, checks them: PCR, and the PTS that it times."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from firmware.wire import ts
+from firmware.wire.checks import Due, Faults
+
+PCR_REPETITION = 40 * 27_000
+PCR_JUMP = 100 * 27_000
+PCR_JUMP_NS = 100_000_000
+PCR_LOST_NS = 500_000_000  # by arrival, where no value tells
+PTS_REPETITION = 700 * 90
+PTS_NS = 700_000_000
+PID_NS = 5_000_000_000  # 1.6: the user's period, 5 s at most for pictures and sound
+
+
+class PcrLine:
+    """PCR accuracy, 2.4: how far each PCR is off the straight line that a constant rate draws through all of them.
+
+    Judged 32 at a time. The rate is constant when three of four steps from PCR to PCR agree. A step that is off by more than
+    half a packet, or 100 us, cuts the line: where it goes on beyond the cut, packets were lost or inserted, which is no error of
+    the clock; a PCR between two cuts is wrong by itself.
+    """
+
+    WINDOW = 34
+    LIMIT = 500e-9 * ts.PCR_HZ
+    CUT = 100e-6 * ts.PCR_HZ
+
+    __slots__ = ("_points",)
+
+    def __init__(self) -> None:
+        self._points: list[tuple[int, int]] = []
+
+    def clear(self) -> None:
+        self._points.clear()
+
+    def push(self, place: int, ticks: int) -> list[float] | None:
+        """Errors in ticks of the PCRs judged now, without limit on their size; empty when none is due, None at a variable rate.
+
+        `place` counts packets, `ticks` 27 MHz without wrap."""
+        points = self._points
+        points.append((place, ticks))
+        if len(points) < self.WINDOW:
+            return []
+        errors = self._judge(points)
+        del points[:-2]  # the last was not judged: what follows it decides; the one before is its neighbour
+        return errors
+
+    def _judge(self, points: list[tuple[int, int]]) -> list[float] | None:
+        steps = [(n - m, t - s) for (m, s), (n, t) in pairwise(points)]
+        slope = _middle([t / n for n, t in steps])
+        off = [t - n * slope for n, t in steps]
+        cut = min(slope / 2, self.CUT)
+        cuts = [at + 1 for at, error in enumerate(off) if abs(error) > cut]
+        if len(cuts) * 4 > len(steps):
+            return None
+        runs = [range(a, b) for a, b in pairwise([0, *cuts, len(points)])]
+        longest = max(runs, key=len)
+        half = len(longest) // 2
+        line = [(points[at], points[at + half]) for at in longest[: len(longest) - half]]
+        slope = _middle([(t - s) / (n - m) for (m, s), (n, t) in line])
+        errors: list[float] = []
+        for run in runs:
+            left = [points[at][1] - points[at][0] * slope for at in run]
+            middle = _middle(left)
+            for at, ticks in zip(run, left, strict=True):
+                if 0 < at < len(points) - 1:
+                    errors.append(ticks - middle if len(run) > 1 else off[at - 1])
+        return errors
+
+
+def _middle(numbers: list[float]) -> float:
+    return sorted(numbers)[len(numbers) // 2]
+
+
+class Clock:
+    """The PCRs of one PID."""
+
+    __slots__ = ("_breaks", "_line", "_pcr", "_ticks", "accuracy_ns_max", "constant_rate", "due", "epoch", "interval_max")
+
+    def __init__(self, now_ns: int) -> None:
+        self.due = Due("pcr_repetition", PCR_LOST_NS, now_ns)
+        self.epoch = 0  # time bases so far: a PTS is compared with those of its own
+        self.interval_max = 0  # ticks
+        self.constant_rate: bool | None = None  # None: not known yet
+        self.accuracy_ns_max: float | None = None  # None: nothing judged, or the rate is not constant
+        self._line = PcrLine()
+        self._pcr: int | None = None
+        self._ticks = 0  # like `_pcr`, without wrap
+        self._breaks = 0
+
+    def push(self, pcr: int, place: int, breaks: int, announced: bool, now_ns: int, faults: Faults) -> None:
+        """A PCR in packet number `place`; `breaks` changes when packets were lost, `announced` is the discontinuity_indicator."""
+        before, self._pcr = self._pcr, pcr
+        away_ns = now_ns - self.due.seen_ns
+        self.due.came(now_ns)
+        step = (pcr - before) % ts.PCR_MODULUS if before is not None else 0
+        if before is None or announced or step > PCR_JUMP:
+            if before is not None and not announced:
+                faults.count("pcr_discontinuity")
+                if away_ns > PCR_JUMP_NS:  # not only the value says so
+                    faults.count("pcr_repetition")
+            self.epoch += 1
+            self._line.clear()
+        elif step:
+            self.interval_max = max(self.interval_max, step)
+            if step > PCR_REPETITION:
+                faults.count("pcr_repetition")
+        else:
+            return
+        self._ticks += step
+        if self._breaks != breaks:
+            self._breaks = breaks
+            self._line.clear()
+        self._judge(self._line.push(place, self._ticks), faults)
+
+    def _judge(self, errors: list[float] | None, faults: Faults) -> None:
+        if errors is None:
+            self.constant_rate = False
+            self.accuracy_ns_max = None
+        elif errors:
+            self.constant_rate = True
+            self.accuracy_ns_max = max(self.accuracy_ns_max or 0.0, max(map(abs, errors)) * 1000 / 27)
+            for error in errors:
+                if abs(error) > PcrLine.LIMIT:
+                    faults.count("pcr_accuracy")
+
+
+class Stream:
+    """A picture or a sound that a PMT lists."""
+
+    __slots__ = ("_epoch", "_pts", "due", "pcr_pid", "pts_due")
+
+    def __init__(self, pcr_pid: int, now_ns: int) -> None:
+        self.pcr_pid = pcr_pid
+        self.due = Due("pid", PID_NS, now_ns)
+        self.pts_due: Due | None = None  # from the first PTS on
+        self._pts = self._epoch = 0
+
+    def push(self, data: bytes, at: int, epoch: int, now_ns: int, faults: Faults) -> None:
+        """A unit begins in the packet at `at`."""
+        if not ts.starts_timed_pes(data, at) or ts.payload_at(data, at) + 14 > at + ts.PACKET:
+            return
+        before, self._pts = self._pts, ts.read_timestamp(data, ts.payload_at(data, at) + 9)
+        if self.pts_due is None:
+            self.pts_due = Due("pts", PTS_NS, now_ns)
+        elif self._epoch == epoch and not self.pts_due.missed:
+            step = (self._pts - before) % ts.PTS_MODULUS
+            if PTS_REPETITION < step < ts.PTS_MODULUS // 2:  # backwards: pictures are sent in the order of decoding
+                faults.count("pts")
+        self._epoch = epoch
+        self.pts_due.came(now_ns)
+
+    def scrambled(self) -> None:
+        """Its PTS can no longer be read."""
+        self.pts_due = None
