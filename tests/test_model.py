@@ -112,7 +112,11 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "window as text": (flow(window_ms="200"), "window_ms", "`int`"),
     "failover too short": (flow(failover_ms=1), "failover_ms", ">= 100"),
     "51 outputs": (flow(outputs=[{**UDP, "name": f"o{i}"} for i in range(51)]), "outputs", "<= 50"),
-    "unknown source protocol": (source(CAMERA, protocol="ndi"), "sources[0].protocol", "camera, rist, rtp, rtp-fec, srt-caller, srt-listener, udp"),
+    "unknown source protocol": (
+        source(CAMERA, protocol="ndi"),
+        "sources[0].protocol",
+        "camera, rist, rtp, rtp-fec, srt-caller, srt-listener, udp",
+    ),
     "unknown output protocol": (output(UDP, protocol="rtmp"), "outputs[0].protocol", "rist, rtp, rtp-fec, srt-caller, srt-listener, udp"),
     "camera as an output": (output(CAMERA), "outputs[0].protocol", "rist, rtp, rtp-fec, srt-caller, srt-listener, udp"),
     "protocol missing": (flow(sources=[without(CAMERA, "protocol")]), "sources[0]", "`protocol`"),

@@ -76,7 +76,7 @@ class DatagramOutput:
         self._message = ""
         self._cuts_up = True  # until the kernel, or the interface, says no
         self._closing = threading.Event()
-        if in_background and not _is_address(spec.host):
+        if in_background and not is_address(spec.host):
             self._look_up()
         else:
             self._sockets = self._open()
@@ -239,7 +239,7 @@ def _close(sockets: list[socket.socket]) -> None:
         opened.close()
 
 
-def _is_address(host: str) -> bool:
+def is_address(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
     except ValueError:

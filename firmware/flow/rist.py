@@ -9,10 +9,13 @@ from collections.abc import Callable
 from typing import Literal
 
 from firmware.flow.admission import Allowlist
+from firmware.flow.outputs import is_address
 from firmware.flow.sources import INCUMBENT_NS, RESTART, SILENT_NS, Arrival
 from firmware.flow.tally import Tally
-from firmware.model import RistOutput, RistSource
+from firmware.model import Rist, RistOutput, RistSource
 from firmware.net import rist
+from firmware.net.srtp import Seal
+from firmware.net.udp import is_ours
 from firmware.status import EndStatus
 from firmware.wire.seq import Unwrap
 from firmware.wire.ts import is_transport_stream
@@ -38,6 +41,8 @@ _SAID = (  # a part of a line of librist's log, and what it means for whoever re
 
 class RistLeg:
     """Listens at one or two ports. A sender that delivers is not disturbed by others; one that fell silent is replaced by the next."""
+
+    repair_ns = 0
 
     def __init__(self, spec: RistSource, leg: int, passphrase: str, inbox: deque[Arrival], wake: Callable[[int], None]) -> None:
         if spec.profile == "simple" and spec.second_port:
@@ -134,6 +139,9 @@ class RistLeg:
         tally.bytes += len(data)
         self._inbox.append((self.leg, self._unwrap(number), data, now_ns))
 
+    def network_changed(self) -> None:
+        """It listens on an address, whatever the link does."""
+
     def status(self, now_ns: int) -> EndStatus:
         tally, receiver = self.tally, self._receiver
         tally.look(now_ns)
@@ -155,6 +163,7 @@ class RistLeg:
             refused=tally.refused + self._refused + receiver.refused + filtered,
             rtt_ms=max(rtts, default=None) if delivers else None,
             latency_ms=self.spec.latency_ms,
+            encryption=encryption(self.spec),
         )
         if delivers:
             self._filtered = filtered
@@ -184,6 +193,7 @@ class RistSend:
     """
 
     wants_rtp = False
+    seal: Seal | None = None
 
     def __init__(self, spec: RistOutput, passphrase: str) -> None:
         rist.load()  # a missing library and a passphrase that cannot be one are said at once, not in a thread
@@ -217,6 +227,20 @@ class RistSend:
             tally.packets += taken
             tally.bytes += sum(map(len, streams[:taken]))
             tally.dropped += len(streams) - taken
+
+    @property
+    def far_address(self) -> str:
+        """Of the first path, where it is written as an address: librist tells none."""
+        return self._paths[0].host if is_address(self._paths[0].host) else ""
+
+    def network_changed(self) -> None:
+        """Where no path answers, or the address that one was bound to is gone, open anew at once."""
+        if any(path.bind_address and not is_ours(path.bind_address) for path in self._paths) or not self._answered_lately():
+            self._changed.set()
+
+    def _answered_lately(self) -> bool:
+        figures = self._figures
+        return figures is not None and time.monotonic_ns() - figures.heard_ns < UNHEARD_NS
 
     def tick(self, now_ns: int) -> None:
         if self._cut_until_ns and now_ns >= self._cut_until_ns:
@@ -293,6 +317,7 @@ class RistSend:
             lost=self._not_repeated + sum(path.not_repeated for path in paths),
             rtt_ms=max((path.rtt_ms for path in answering if path.rtt_ms is not None), default=None),
             latency_ms=self.spec.latency_ms,
+            encryption=encryption(self.spec),
         )
 
     def _silent(self, figures: list[rist.PathStatistics], now_ns: int) -> str:
@@ -308,6 +333,10 @@ class RistSend:
         self._closing = True
         self._sender = None
         self._changed.set()
+
+
+def encryption(spec: Rist) -> str:
+    return f"RIST, AES-{spec.key_bits}" if spec.secret else "in the clear"
 
 
 def said(log: rist.Log, now_ns: int) -> str:
