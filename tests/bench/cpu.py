@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import shlex
 import signal
 import statistics
 import subprocess
@@ -16,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from firmware.wire.ts import DATAGRAM
-from tests.bench.processes import BenchError, Lab, cpu_s, free_port, is_bound, load
+from tests.bench.processes import Lab, cpu_s, free_port, is_bound, load
 from tests.bench.relays import LATENCY_MS, RELAYS, Relay, Wiring, c_floor
 from tests.bench.report import Bar, Report, Table
+from tests.bench.streams import make_stream
 
 RATE_BPS = 10_000_000
 SETTLE_S = 3.0
@@ -61,21 +61,6 @@ def run(seconds: float | None, repeats: int | None, only: str) -> Report:
     ]
     report.commands = {f"{relay.name} x{outputs}": runs[0].command for (relay, outputs), runs in results.items()}
     return report
-
-
-def make_stream(folder: Path, seconds: float) -> Path:
-    """Noise that really is about 9.5 Mb/s of H.264, at a constant 10 Mb/s: remuxing drops null packets, so there must be few."""
-    path = folder / "stream.ts"
-    source = f"testsrc2=size=640x360:rate=25:duration={seconds},noise=alls=80:allf=t"
-    command = shlex.split(
-        f"ffmpeg -hide_banner -loglevel error -f lavfi -i {source} -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 25 -bf 0 "
-        "-b:v 9400k -minrate 9400k -maxrate 9400k -bufsize 1880k -x264-params nal-hrd=cbr "
-        f"-muxrate {RATE_BPS} -f mpegts {path}"
-    )
-    made = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    if made.returncode:
-        raise BenchError(f"ffmpeg cannot make the test stream: {made.stderr.strip()}")
-    return path
 
 
 def measure(relay: Relay, outputs: int, stream: Path, seconds: float, folder: Path) -> Spent:

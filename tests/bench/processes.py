@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -99,12 +100,45 @@ def is_bound(port: int) -> bool:
 
 
 def cpu_s(process: subprocess.Popen[bytes]) -> float:
-    """User and system time that it and its threads have spent."""
+    """User and system time that it, its threads and its children have spent."""
+    whole = sum(map(_ticks, [str(process.pid), *_children(str(process.pid))]))
+    if process.poll() is not None:
+        raise BenchError(f"{process.args!r} ended by itself")
+    return whole / TICKS_A_SECOND
+
+
+def _ticks(pid: str) -> int:
+    """Fields 14 to 17 of proc(5): its own and those of children that it has waited for."""
+    return sum(map(int, _stat(pid)[11:15]))
+
+
+def _stat(pid: str) -> list[str]:
+    """From the third field on; nothing of a process that is gone."""
     try:
-        fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
-    except FileNotFoundError:
-        raise BenchError(f"{process.args!r} ended by itself") from None
-    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def _children(pid: str) -> list[str]:
+    parents = {entry.name: _stat(entry.name)[1:2] for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+    found = [child for child, parent in parents.items() if parent == [pid]]
+    return found + [grandchild for child in found for grandchild in _children(child)]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of one process, in MB: the most so far, and now."""
+
+    most: float
+    now: float
+
+
+def memory(process: subprocess.Popen[bytes]) -> Memory:
+    lines = dict(line.split(":", 1) for line in Path(f"/proc/{process.pid}/status").read_text().splitlines())
+    if "VmHWM" not in lines:
+        raise BenchError(f"{process.args!r} ended by itself")
+    return Memory(*(int(lines[key].split()[0]) / 1024 for key in ("VmHWM", "VmRSS")))
 
 
 def load() -> float:

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.processes import BenchError, Lab
+from tests.bench.ports import compiled
+from tests.bench.processes import Lab
 
 LATENCY_MS = 120
 
@@ -25,6 +26,12 @@ class Wiring:
     outputs: int
     folder: Path
     passphrase: str = ""
+    stream: Path = Path()  # the same stream as a file, for those that read one
+    rate_bps: int = 10_000_000
+
+    @property
+    def ports(self) -> range:
+        return range(self.first_port, self.first_port + self.outputs)
 
 
 Start = Callable[[Lab, Wiring], subprocess.Popen[bytes]]
@@ -50,13 +57,19 @@ def worker(lab: Lab, wiring: Wiring, outputs: list[dict[str, object]], **more: s
     return process
 
 
-def udp_outputs(wiring: Wiring) -> list[dict[str, object]]:
-    numbers = range(wiring.outputs)
-    return [{"protocol": "udp", "name": f"out-{n}", "host": "127.0.0.1", "port": wiring.first_port + n} for n in numbers]
+def udp_outputs(wiring: Wiring, gather_ms: int = 0) -> list[dict[str, object]]:
+    outputs: list[dict[str, object]] = [
+        {"protocol": "udp", "name": f"out-{port}", "host": "127.0.0.1", "port": port} for port in wiring.ports
+    ]
+    return [output | gathered(gather_ms) for output in outputs]
 
 
-def ours(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
-    return worker(lab, wiring, udp_outputs(wiring))
+def gathered(gather_ms: int) -> dict[str, object]:
+    return {"gather_ms": gather_ms} if gather_ms else {}
+
+
+def ours(lab: Lab, wiring: Wiring, gather_ms: int = 0) -> subprocess.Popen[bytes]:
+    return worker(lab, wiring, udp_outputs(wiring, gather_ms))
 
 
 def ours_as_in_a_box(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
@@ -66,28 +79,31 @@ def ours_as_in_a_box(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
     )
 
 
-def ours_srt(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
-    caller: dict[str, object] = {
-        "protocol": "srt-caller",
-        "name": "out",
-        "host": "127.0.0.1",
-        "port": wiring.first_port,
-        "secret": "out",
-        "key_bits": 256,
-        "latency_ms": LATENCY_MS,
-    }
-    return worker(lab, wiring, [caller])
+def ours_srt(lab: Lab, wiring: Wiring, gather_ms: int = 0) -> subprocess.Popen[bytes]:
+    callers: list[dict[str, object]] = [
+        {
+            "protocol": "srt-caller",
+            "name": f"out-{port}",
+            "host": "127.0.0.1",
+            "port": port,
+            "secret": "out",
+            "key_bits": 256,
+            "latency_ms": LATENCY_MS,
+        }
+        for port in wiring.ports
+    ]
+    return worker(lab, wiring, [caller | gathered(gather_ms) for caller in callers])
 
 
 def ffmpeg_tee(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
     source = f"udp://127.0.0.1:{wiring.port}?fifo_size=50000&overrun_nonfatal=1"
-    outputs = "|".join(f"[f=mpegts]udp://127.0.0.1:{wiring.first_port + n}?pkt_size=1316" for n in range(wiring.outputs))
+    outputs = "|".join(f"[f=mpegts]udp://127.0.0.1:{port}?pkt_size=1316" for port in wiring.ports)
     quiet = shlex.split("ffmpeg -hide_banner -loglevel error -nostdin -f mpegts -i")
     return lab.start([*quiet, source, *shlex.split("-map 0 -c copy -f tee"), outputs])
 
 
 def gst_multiudpsink(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
-    clients = ",".join(f"127.0.0.1:{wiring.first_port + n}" for n in range(wiring.outputs))
+    clients = ",".join(f"127.0.0.1:{port}" for port in wiring.ports)
     source = f"udpsrc address=127.0.0.1 port={wiring.port} buffer-size=4000000"
     return lab.start(f"gst-launch-1.0 -q {source} ! multiudpsink sync=false async=false clients={clients}".split())
 
@@ -102,16 +118,16 @@ def srt_live_transmit(lab: Lab, wiring: Wiring) -> subprocess.Popen[bytes]:
     return lab.start(["srt-live-transmit", "-q", f"udp://127.0.0.1:{wiring.port}", target])
 
 
-def c_floor(folder: Path) -> Relay | None:
-    """The bare loop, compiled now; None where there is no C compiler."""
-    compiler = shutil.which("cc")
-    if compiler is None:
+def c_floor(folder: Path, gather: int = 1) -> Relay | None:
+    """The bare loop, compiled now; None where there is no C compiler. With `gather`, so many datagrams leave in one call."""
+    if shutil.which("cc") is None:
         return None
-    binary = folder / "relay"
-    made = subprocess.run([compiler, "-O2", "-o", binary, Path(__file__).with_name("relay.c")], capture_output=True, text=True, check=False)
-    if made.returncode:
-        raise BenchError(f"relay.c does not compile: {made.stderr.strip()}")
-    return Relay("C recv/sendto", lambda lab, to: lab.start([str(binary), str(to.port), str(to.first_port), str(to.outputs)]))
+    binary = compiled(folder, "relay")
+
+    def start(lab: Lab, to: Wiring) -> subprocess.Popen[bytes]:
+        return lab.start([str(word) for word in (binary, to.port, to.first_port, to.outputs, gather)])
+
+    return Relay("C recv/sendto" if gather == 1 else f"C, {gather} datagrams segmented", start)
 
 
 RELAYS = [

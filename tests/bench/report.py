@@ -47,12 +47,14 @@ class Report:
     notes: list[str] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
     commands: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)  # rows that could not be measured, and why
     load_before: float = field(default_factory=load)
     load_after: float = 0.0
 
     def __str__(self) -> str:
         parts = [f"── {self.name} (load average {self.load_before} before, {self.load_after} after, {os.cpu_count()} processors)"]
-        return "\n\n".join([*parts, *map(str, self.tables), "\n".join(self.notes)]).rstrip()
+        failed = [f"not measured: {row}: {why}" for row, why in self.failures.items()]
+        return "\n\n".join([*parts, *map(str, self.tables), "\n".join([*failed, *self.notes])]).rstrip()
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
