@@ -214,8 +214,8 @@ def cost_bars(what: str, results: dict[Case, list[Run]]) -> list[Bar]:
 NOTES = [
     "CPU: user and system time of the sender, its threads and children from /proc, start-up excluded. MB: the most it ever held (VmHWM).",
     "In 1 ms, in 5 ms: the most packets in any, FEC included. Spread: the middle 99 % around the line of constant rate, stream alone.",
-    "Both by the kernel's times of arrival at the first output. NOT COMPARABLE: shares of gaps under 50 us 0.25 apart, or 2.5 times as many",
-    "packets in 5 ms, in 99 of 100 stretches: who sends in bursts sleeps longer, costs less, and leaves the smoothing to the network.",
+    "Both by the kernel's times of arrival at the first output. NOT COMPARABLE: shares of gaps under 50 us 0.25 apart, or 2.5 times",
+    "as many packets in 5 ms, in 99 of 100 stretches: who sends in bursts sleeps longer, costs less, and leaves the smoothing to others.",
 ]
 
 
