@@ -32,8 +32,10 @@ class Fan:
     def __init__(self) -> None:
         # The first number is in the lower half, so that a receiver sees the turn of it (RFC 3711, 3.3.1)
         self.number = Numberer(int.from_bytes(os.urandom(4), "big"), int.from_bytes(os.urandom(2), "big") >> 1)
-        self.lazy_ns = 0
-        """How long arrivals may lie in the sockets: every output gathers for at least so long."""
+        self.gather_ns = 0
+        """What every output gathers for at least."""
+        self.waited_ns = 0
+        """How long what is sent has waited already: groups that want no more than that are served at once."""
         self._groups: dict[int, _Group] = {}
         self._seals: dict[bytes, Seal] = {}
         self._wants_rtp = False
@@ -54,7 +56,7 @@ class Fan:
             (group.rtp if output.wants_rtp else group.plain).append(output)
         self._groups = {gather_ns: group for gather_ns, group in self._groups.items() if group.plain or group.rtp}
         self._wants_rtp = any(group.rtp for group in self._groups.values())
-        self.lazy_ns = min(self._groups, default=0)
+        self.gather_ns = min(self._groups, default=0)
         self._keep_seals(outputs)
 
     def _keep_seals(self, outputs: Iterable[FlowOutput]) -> None:
@@ -66,7 +68,7 @@ class Fan:
         number = self.number
         packets = [number(datagram, now_ns) for datagram in datagrams] if self._wants_rtp else []
         for group in self._groups.values():
-            if not group.gather_ns:
+            if group.gather_ns <= self.waited_ns and group.due_ns is None:
                 _serve(group, Batch(datagrams), Batch(packets), now_ns)
                 continue
             if group.plain:
@@ -74,7 +76,7 @@ class Fan:
             if group.rtp:
                 group.packets += packets
             if group.due_ns is None:
-                group.due_ns = now_ns + group.gather_ns - EARLY_NS
+                group.due_ns = now_ns + group.gather_ns - self.waited_ns - EARLY_NS
 
     def due_ns(self) -> int | None:
         """When a group must be served next."""
