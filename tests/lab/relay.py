@@ -10,8 +10,9 @@
 `forward` and `back` are channels (see `channel.py`), and all that is public in them may be changed while it runs. Every client
 (source address) gets a socket of its own towards the target, so the target tells clients apart by port. With one client, the same
 datagrams and the same `seed`, the same ones are lost. `drop` chooses exactly: it is called with (datagram, towards_target) for each
-datagram that loss spared, and True drops it. `python tests/lab/relay.py --help` runs it as a process of its own, so that it takes
-nothing from what is measured.
+datagram that loss spared, and True drops it. With `beyond`, ports further up are relayed as well, as parts of the same path: media
+and its FEC share one channel, and a burst takes of both. `python tests/lab/relay.py --help` runs it as a process of its own, so
+that it takes nothing from what is measured.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ if not __package__:  # run as a script
     sys.path.insert(0, str(Path(__file__).parents[2]))
 from firmware.net.udp import enlarge_receive_buffer
 from tests.lab.channel import Channel, GilbertElliott, Loss, Trace
+from tests.lab.ports import free_ports
 
 Place = tuple[str, int]
 Drop = Callable[[bytes, bool], bool]
@@ -56,16 +58,17 @@ class Relay:
         seed: int = 1,
         delay_ms: float = 0.0,
         drop: Drop | None = None,
+        beyond: tuple[int, ...] = (),
     ) -> None:
         self.target = target
         self.drop = drop
         self.forward = Channel("forward", seed, loss, delay_ms)
         self.back = Channel("back", seed, loss if loss_back is None else loss_back, delay_ms)
         self._cut = False
-        self._front = _udp(listen)
+        self._fronts = _row(listen, beyond)
         self._bell, self._ringer = socket.socketpair()
-        self._by_client: dict[Place, socket.socket] = {}
-        self._by_socket: dict[socket.socket, Place] = {}
+        self._by_client: dict[tuple[int, Place], socket.socket] = {}
+        self._by_socket: dict[socket.socket, tuple[socket.socket, Place]] = {}  # the front and the client behind it
         self._later: list[tuple[float, int, socket.socket, bytes, Place]] = []
         self._order = itertools.count()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
@@ -73,7 +76,7 @@ class Relay:
 
     @property
     def address(self) -> Place:
-        host, port = self._front.getsockname()[:2]
+        host, port = next(iter(self._fronts)).getsockname()[:2]
         return host, port
 
     def cut(self) -> None:
@@ -103,27 +106,28 @@ class Relay:
         while True:
             wait_s = max(0.0, self._later[0][0] - time.monotonic()) if self._later else None
             # select, for it alone waits for less than a millisecond
-            for ready in select.select([self._front, self._bell, *self._by_socket], [], [], wait_s)[0]:
+            for ready in select.select([*self._fronts, self._bell, *self._by_socket], [], [], wait_s)[0]:
                 if ready is self._bell:
                     return self._close_sockets()
-                if ready is self._front:
-                    self._from_clients()
+                if ready in self._fronts:
+                    self._from_clients(ready, self._fronts[ready])
                 else:
                     self._from_target(ready)
             self._send_due()
 
-    def _from_clients(self) -> None:
-        for datagram, client in _burst(self._front):
-            way = self._by_client.get(client)
+    def _from_clients(self, front: socket.socket, beyond: int) -> None:
+        target = (self.target[0], self.target[1] + beyond)
+        for datagram, client in _burst(front):
+            way = self._by_client.get((beyond, client))
             if way is None:
-                way = self._by_client[client] = _udp(("::" if ":" in self.target[0] else "0.0.0.0", 0))
-                self._by_socket[way] = client
-            self._pass(self.forward, way, datagram, self.target)
+                way = self._by_client[beyond, client] = _udp(("::" if ":" in self.target[0] else "0.0.0.0", 0))
+                self._by_socket[way] = front, client
+            self._pass(self.forward, way, datagram, target)
 
     def _from_target(self, way: socket.socket) -> None:
-        client = self._by_socket[way]
+        front, client = self._by_socket[way]
         for datagram, _ in _burst(way):
-            self._pass(self.back, self._front, datagram, client)
+            self._pass(self.back, front, datagram, client)
 
     def _pass(self, channel: Channel, way: socket.socket, datagram: bytes, to: Place) -> None:
         fate = channel.draw()
@@ -148,7 +152,7 @@ class Relay:
                 _send(way, datagram, to)
 
     def _close_sockets(self) -> None:
-        for open_socket in (self._front, self._bell, *self._by_socket):
+        for open_socket in (*self._fronts, self._bell, *self._by_socket):
             open_socket.close()
 
 
@@ -159,6 +163,14 @@ def _udp(place: Place) -> socket.socket:
     opened.setblocking(False)
     opened.bind(place)
     return opened
+
+
+def _row(first: Place, beyond: tuple[int, ...]) -> dict[socket.socket, int]:
+    """A socket there, and one at each port so far `beyond`: that distance by socket."""
+    host, port = first
+    if beyond and not port:
+        port = free_ports(1, beyond, host)[0]
+    return {_udp((host, port + distance)): distance for distance in (0, *beyond)}
 
 
 def _burst(source: socket.socket) -> list[tuple[bytes, Place]]:
@@ -259,9 +271,11 @@ def main() -> None:
     parser.add_argument("--loss", type=float, default=0.0, help="share, 0 to 1, both ways (default: 0)")
     parser.add_argument("--delay-ms", type=float, default=0.0, help="of each way (default: 0)")
     parser.add_argument("--seed", type=int, default=1, help="of everything that is drawn (default: 1)")
+    parser.add_argument("--beyond", type=int, nargs="*", default=[], metavar="N", help="ports so much further up belong to the path too")
     parser.add_argument("--say", action="append", default=[], metavar="ORDER", help="an order to begin with, again and again")
     wish = parser.parse_args()
-    with Relay(wish.target, listen=wish.listen, loss=wish.loss, seed=wish.seed, delay_ms=wish.delay_ms) as relay:
+    given = {name: getattr(wish, name) for name in ("listen", "loss", "seed", "delay_ms")}
+    with Relay(wish.target, **given, beyond=tuple(wish.beyond)) as relay:
         for order in wish.say:
             wrong = obey(relay, order)
             if wrong:

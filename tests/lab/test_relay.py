@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.lab import relay as relay_module
-from tests.lab.channel import Uniform
+from tests.lab.channel import Trace, Uniform
 from tests.lab.relay import Relay, obey
 
 
@@ -197,3 +197,25 @@ def test_as_a_process(target, client):
         assert process.stdout.readline() == "1 0 0 0\n"
         process.stdin.close()
         assert process.wait(5) == 0
+
+
+def test_ports_beyond_share_the_fate_of_a_path(target, client):
+    """What goes to the second port takes its turn in the trace, comes out at the second target, and goes back the same way."""
+    port = target.getsockname()[1]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second:
+        second.settimeout(5)
+        try:
+            second.bind(("127.0.0.1", port + 2))
+        except OSError:
+            pytest.skip("the port above is in use")
+        with Relay(("127.0.0.1", port), beyond=(2,)) as relay:
+            relay.forward.loss = Trace([False, False, True, False])
+            host, front = relay.address
+            for word, up, end in ((b"one", 0, target), (b"two", 2, second), (b"lost", 2, None), (b"four", 2, second)):
+                client.sendto(word, (host, front + up))
+                if end is not None:
+                    data, way = end.recvfrom(2000)
+                    assert data == word
+                    end.sendto(word.upper(), way)
+                    assert client.recvfrom(2000) == (word.upper(), (host, front + up))
+            assert (relay.forward.passed, relay.forward.lost) == (3, 1)
