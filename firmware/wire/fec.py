@@ -32,7 +32,7 @@ MIN_ROWS = 4
 MIN_COLUMNS_WITH_ROW_FEC = 4
 MAX_MATRIX = 100
 LONGEST = 2048  # of any packet here: no link that carries 2022-2 has more
-_HEADER = struct.Struct("!BBHII HHII BBBB")
+HEADER = struct.Struct("!BBHII HHII BBBB")
 _MAX_STAMP_STEP = 1 << 21  # 23 s at 90 kHz: packets that far apart are not in one matrix
 
 
@@ -68,7 +68,7 @@ class FecPacket:
     payload: bytes
 
     def __bytes__(self) -> bytes:
-        header = _HEADER.pack(
+        header = HEADER.pack(
             0x80 | self.flags,  # the recovery of P, X, CC and M is in the RTP header, RFC 2733 section 6.1
             self.kind & 0x80 | FEC_TYPE,
             self.sequence,
@@ -88,9 +88,9 @@ class FecPacket:
     @classmethod
     def parse(cls, datagram: bytes) -> FecPacket:
         """FecError names what is wrong. Sets smaller than a sender may make are taken: they cost a receiver nothing."""
-        if not _HEADER.size <= len(datagram) <= LONGEST:
-            raise FecError(f"{len(datagram)} bytes: an FEC packet has {_HEADER.size} to {LONGEST}")
-        (first, second, sequence, timestamp, ssrc, base, length, kind, stamp, mode, offset, count, _) = _HEADER.unpack_from(datagram)
+        if not HEADER.size <= len(datagram) <= LONGEST:
+            raise FecError(f"{len(datagram)} bytes: an FEC packet has {HEADER.size} to {LONGEST}")
+        (first, second, sequence, timestamp, ssrc, base, length, kind, stamp, mode, offset, count, _) = HEADER.unpack_from(datagram)
         row = mode & 0x40 != 0
         if first >> 6 != 2:
             raise FecError(f"RTP version {first >> 6}, not 2")
@@ -107,7 +107,7 @@ class FecPacket:
         if not 2 <= count <= MAX_ROWS or offset * count > MAX_MATRIX:
             raise FecError(f"NA {count} with offset {offset}: not 2 to {MAX_ROWS}, nor more than {MAX_MATRIX} packets in the matrix")
         kind = second & 0x80 | kind >> 24 & 0x7F
-        return cls(sequence, timestamp, ssrc, base, row, offset, count, first & 0x3F, kind, stamp, length, datagram[_HEADER.size :])
+        return cls(sequence, timestamp, ssrc, base, row, offset, count, first & 0x3F, kind, stamp, length, datagram[HEADER.size :])
 
     def rebuild(self, others: Sequence[bytes], sequence: int) -> bytes:
         """The one packet of the set that is not among `others`. FecError when they are not of one stream."""

@@ -18,16 +18,23 @@ from dataclasses import dataclass
 from functools import reduce
 from operator import xor
 
-from firmware.wire.fec import COLUMN, ROW, RTP_HEADER, FecPacket, check_matrix
+from firmware.wire.fec import COLUMN, FEC_TYPE, HEADER, ROW, RTP_HEADER, check_matrix
 
-Part = tuple[int, int]  # a media packet as one integer, and its length
+_NEVER = 1 << 62
+
+
+@dataclass(slots=True)
+class _Row:
+    packets: list[int]
+    lengths: list[int]
 
 
 @dataclass(slots=True)
 class _Column:
     due: int  # count of media packets
     base: int
-    parts: list[Part]
+    rows: list[_Row]
+    place: int  # in each of them
 
 
 class FecEncoder:
@@ -40,7 +47,6 @@ class FecEncoder:
         self._begins = [0 if aligned else column * max(columns, rows) // columns % rows for column in range(columns)]
         self._pace = rows if aligned else 1
         self._numbers = {COLUMN: first, ROW: first}
-        self._next = self._count = 0  # the media number that comes next, media packets since the first matrix began
         self._begin(0)
 
     def push(self, packet: bytes) -> list[tuple[int, bytes]]:
@@ -50,55 +56,65 @@ class FecEncoder:
             self._begin(number)
         self._next = number + 1 & 0xFFFF
         row = self._row
-        row.append((int.from_bytes(packet, "little"), len(packet)))
-        out = []
-        if self._waiting and self._waiting[0].due <= self._count:
-            column = self._waiting.popleft()
-            out.append((COLUMN, self._protect(COLUMN, column.parts, column.base, packet)))
-        self._count += 1
+        row.append(packet)
+        count = self._count
+        self._count = count + 1
+        if len(row) < self._columns and count < self._due:
+            return []
+        out = [self._next_column(packet)] if count >= self._due else []
         if len(row) == self._columns:
+            ended = _Row([int.from_bytes(one, "little") for one in row], [len(one) for one in row])
             if self._row_fec:
-                out.append((ROW, self._protect(ROW, row, number - self._columns + 1, packet)))
-            self._end_row(number + 1)
+                out.append((ROW, self._protect(ROW, ended.packets, ended.lengths, number - self._columns + 1, packet)))
+            self._end_row(ended, number + 1)
         return out
 
     def _begin(self, number: int) -> None:
-        self._next = number
-        self._count = 0
-        self._row: list[Part] = []
-        self._last: deque[list[Part]] = deque(maxlen=self._rows)  # rows
+        self._next: int = number
+        self._count: int = 0  # media packets since the first matrix began
+        self._row: list[bytes] = []
+        self._last: deque[_Row] = deque(maxlen=self._rows)
         self._ended = 0  # rows
         self._waiting: deque[_Column] = deque()
+        self._due: int = _NEVER  # when the first of them leaves
 
-    def _end_row(self, following: int) -> None:
-        self._last.append(self._row)
+    def _end_row(self, row: _Row, following: int) -> None:
         self._row = []
+        self._last.append(row)
         self._ended += 1
         base = following - self._columns * self._rows
+        rows: list[_Row] = []
         for column, begin in enumerate(self._begins):
             height = self._ended - begin
             if height > 0 and height % self._rows == 0:
-                parts = [row[column] for row in self._last]
-                self._waiting.append(_Column(self._count + column * self._pace, base + column, parts))
+                rows = rows or list(self._last)
+                self._waiting.append(_Column(self._count + column * self._pace, base + column, rows, column))
+        self._due = self._waiting[0].due if self._waiting else _NEVER
 
-    def _protect(self, stream: int, parts: list[Part], base: int, after: bytes) -> bytes:
-        total = reduce(xor, [bits for bits, _ in parts])
-        lengths = [length for _, length in parts]
-        raw = total.to_bytes(max(lengths), "little")
+    def _next_column(self, after: bytes) -> tuple[int, bytes]:
+        column = self._waiting.popleft()
+        self._due = self._waiting[0].due if self._waiting else _NEVER
+        place = column.place
+        packets, lengths = [row.packets[place] for row in column.rows], [row.lengths[place] for row in column.rows]
+        return COLUMN, self._protect(COLUMN, packets, lengths, column.base, after)
+
+    def _protect(self, stream: int, packets: list[int], lengths: list[int], base: int, after: bytes) -> bytes:
+        raw = reduce(xor, packets).to_bytes(max(lengths), "little")
         sequence = self._numbers[stream]
         self._numbers[stream] = sequence + 1 & 0xFFFF
-        packet = FecPacket(
-            sequence=sequence,
-            timestamp=int.from_bytes(after[4:8], "big"),
-            ssrc=self._ssrc,
-            base=base & 0xFFFF,
-            row=stream == ROW,
-            offset=1 if stream == ROW else self._columns,
-            count=len(parts),
-            flags=raw[0] & 0x3F,
-            kind=raw[1],
-            stamp=int.from_bytes(raw[4:8], "big"),
-            length=reduce(xor, [length - RTP_HEADER for length in lengths]),
-            payload=raw[RTP_HEADER:],
+        header = HEADER.pack(  # its fields are those of `FecPacket`
+            0x80 | raw[0] & 0x3F,
+            raw[1] & 0x80 | FEC_TYPE,
+            sequence,
+            int.from_bytes(after[4:8], "big"),
+            self._ssrc,
+            base & 0xFFFF,
+            reduce(xor, [length - RTP_HEADER for length in lengths]),
+            (0x80 | raw[1] & 0x7F) << 24,
+            int.from_bytes(raw[4:8], "big"),
+            0x40 if stream == ROW else 0,
+            1 if stream == ROW else self._columns,
+            len(packets),
+            0,
         )
-        return bytes(packet)
+        return header + raw[RTP_HEADER:]
