@@ -47,6 +47,8 @@ class FecEncoder:
         self._begins = [0 if aligned else column * max(columns, rows) // columns % rows for column in range(columns)]
         self._pace = rows if aligned else 1
         self._numbers = {COLUMN: first, ROW: first}
+        self._next = self._count = 0  # the media number that comes next, media packets since the first matrix began
+        self._due = _NEVER  # the count at which the first of the columns that wait leaves
         self._begin(0)
 
     def push(self, packet: bytes) -> list[tuple[int, bytes]]:
@@ -70,13 +72,13 @@ class FecEncoder:
         return out
 
     def _begin(self, number: int) -> None:
-        self._next: int = number
-        self._count: int = 0  # media packets since the first matrix began
+        self._next = number
+        self._count = 0
         self._row: list[bytes] = []
         self._last: deque[_Row] = deque(maxlen=self._rows)
         self._ended = 0  # rows
         self._waiting: deque[_Column] = deque()
-        self._due: int = _NEVER  # when the first of them leaves
+        self._due = _NEVER
 
     def _end_row(self, row: _Row, following: int) -> None:
         self._row = []
