@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from firmware.net.srtp import Seal
+from firmware.net.srtp import LONGEST_CLEAR, Seal
 
 MOST_SEGMENTS = 44  # of one send with segmentation offload; the kernel takes 64 of them and 65,507 bytes
 
@@ -41,10 +41,10 @@ class Batch(list[bytes]):
         return self._runs
 
     def sealed(self, seal: Seal) -> Batch:
-        """The same RTP packets as SRTP."""
+        """The same RTP packets as SRTP, without those that are too long for it."""
         if self._sealed is None:
             self._sealed = {}
         sealed = self._sealed.get(id(seal))
         if sealed is None:
-            sealed = self._sealed[id(seal)] = Batch([seal.protect(packet) for packet in self])
+            sealed = self._sealed[id(seal)] = Batch([seal.protect(packet) for packet in self if len(packet) <= LONGEST_CLEAR])
         return sealed

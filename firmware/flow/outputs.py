@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import socket
@@ -14,7 +15,7 @@ from typing import Protocol
 from firmware.flow.batch import Batch
 from firmware.flow.tally import Tally
 from firmware.model import Output, RtpFecOutput, RtpOutput, Source, UdpOutput
-from firmware.net.srtp import Seal
+from firmware.net.srtp import LONGEST_CLEAR, Seal
 from firmware.net.udp import is_ours, open_sender, send_cut_up
 from firmware.status import EndStatus
 from firmware.wire.fec import COLUMN, ROW
@@ -22,6 +23,7 @@ from firmware.wire.fecencoder import FecEncoder
 
 UNHEARD_NS = 2_000_000_000
 RETRY_S = 2.0
+CANNOT_CUT_UP = (errno.EINVAL, errno.EMSGSIZE, errno.EIO, errno.ENOPROTOOPT, errno.EOPNOTSUPP)  # else: the path, not the kernel
 FEW = 4  # datagrams that are not worth a send with segmentation offload
 CLEAR = "in the clear"
 
@@ -118,7 +120,10 @@ class DatagramOutput:
         if now_ns < self._cut_until_ns or not self._sockets:
             self.tally.dropped += len(batch)
             return
-        self._put(self._sockets[0], batch if self.seal is None else batch.sealed(self.seal), now_ns)
+        if self.seal is not None:
+            given, batch = len(batch), batch.sealed(self.seal)
+            self.tally.dropped += given - len(batch)
+        self._put(self._sockets[0], batch, now_ns)
 
     def _put(self, way: socket.socket, batch: Batch, now_ns: int) -> None:
         if self._cuts_up and len(batch) >= FEW:
@@ -146,8 +151,8 @@ class DatagramOutput:
                 self._again(partial(send_cut_up, way, size=run.size), run.data, run.count)
             except BlockingIOError:
                 tally.dropped += run.count
-            except OSError:
-                self._cuts_up = False
+            except OSError as error:
+                self._cuts_up = error.errno not in CANNOT_CUT_UP
                 for begin in range(0, len(run.data), run.size):
                     self._again(way.send, run.data[begin : begin + run.size], 1)
 
@@ -225,6 +230,8 @@ class FecOutput(DatagramOutput):
             if stream == ROW:
                 packet = packet[:8] + self._row_ssrc + packet[12:]
             if self._fec_seal is not None:
+                if len(packet) > LONGEST_CLEAR:
+                    continue
                 packet = self._fec_seal.protect(packet)
             self._put(self._sockets[1 if stream == COLUMN else 2], Batch((packet,)), now_ns)
 

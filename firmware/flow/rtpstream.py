@@ -35,9 +35,9 @@ class RtpStream:
         self._interval_ns = 0.0  # between packets
         self._counted = (0, 0)  # packets taken, and when
 
-    def open(self, datagram: bytes, port: int) -> bytes | None:
+    def open(self, datagram: bytes, port: int, now_ns: int) -> bytes | None:
         """The datagram in the clear; None where it is not authentic. `port` is 0, 1 (columns) or 2 (rows)."""
-        return datagram if self._openings is None else self._openings[port](datagram)
+        return datagram if self._openings is None else self._openings[port](datagram, now_ns)
 
     def begins(self, packet: rtp.RtpPacket) -> bool:
         """True when a sender begins with this packet: all numbers are new."""

@@ -166,7 +166,7 @@ class DatagramSource:
             tally.dropped += 1
 
     def _take_rtp(self, stream: RtpStream, datagram: bytes, peer: tuple[str, int], now_ns: int) -> None:
-        clear = stream.open(datagram, 0)
+        clear = stream.open(datagram, 0, now_ns)
         if clear is None:
             self.tally.refused += 1
             return
@@ -198,7 +198,7 @@ class DatagramSource:
         if stream is None or self._peer is None or peer[0] != self._peer[0] or peer[0] not in self._allowed:
             self.tally.refused += 1
             return
-        clear = stream.open(datagram, port)
+        clear = stream.open(datagram, port, now_ns)
         if clear is None:
             self.tally.refused += 1
             return
