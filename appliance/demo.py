@@ -22,7 +22,8 @@ from firmware.places import Places
 from firmware.players import player_lines
 from firmware.secrets import generate
 from firmware.status import FlowStatus, read_snapshot
-from firmware.urls import UrlError, parse_source
+from firmware.urlparts import UrlError
+from firmware.urls import parse_source
 from hw.camera import check_camera
 
 BOX, STUDIO = "demo-box", "demo-studio"

@@ -21,7 +21,8 @@ from firmware.model import Camera, Flow, FlowError, Output, Source, Srt, dump_fl
 from firmware.places import Places
 from firmware.secrets import Secrets
 from firmware.status import EndStatus, FlowStatus
-from firmware.urls import Parsed, UrlError, parse_output, parse_source, redact
+from firmware.urlparts import UrlError, redact
+from firmware.urls import Parsed, parse_output, parse_source
 from hw.camera import check_camera
 
 if TYPE_CHECKING:

@@ -40,7 +40,7 @@ class End(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="p
     name: Name
 
     def __post_init__(self) -> None:
-        for key in ("address", "bind_address"):
+        for key in ("address", "bind_address", "second_bind_address", "interface"):
             _check_address(key, getattr(self, key, ""))
         for block in getattr(self, "allow", ()):
             _check_block(block)

@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from firmware import model
-from firmware.urls import bracketed, is_multicast
+from firmware.urlparts import bracketed, is_multicast
 
 
 def player_lines(output: model.Output, secret_file: Path | None = None, host: str = "") -> dict[str, str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import base64
+import binascii
 import os
 import re
 from pathlib import Path
 from secrets import token_bytes
 
 PASSPHRASE_BYTES = range(10, 80)  # what SRT takes
+SRTP_KEY_BYTES = 44  # 32 of master key, 12 of master salt (RFC 7714, 12)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,126}")
 
 
@@ -21,6 +23,25 @@ def generate() -> str:
     return base64.b32encode(token_bytes(20)).decode().lower()
 
 
+def generate_srtp_key() -> str:
+    """Master key and salt for AES-256-GCM, as `parse_srtp_key` reads them: 60 letters."""
+    return base64.b64encode(token_bytes(SRTP_KEY_BYTES)).decode()
+
+
+def parse_srtp_key(text: str) -> bytes:
+    """Master key and salt from the text of a secret, base64 as in SDES (RFC 4568)."""
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if len(key) != SRTP_KEY_BYTES:
+        raise SecretError(
+            f"no SRTP key, which is {SRTP_KEY_BYTES} random bytes in base64; "
+            f"`pressbox secret generate NAME --srtp` makes one, or `openssl rand -base64 {SRTP_KEY_BYTES}`"
+        )
+    return key
+
+
 def check_secret_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise SecretError("the name of a secret is 1 to 127 of a-z, 0-9, `-`, `_` and `.`, and starts with a letter or a digit")
@@ -30,7 +51,7 @@ def check_secret_name(name: str) -> str:
 def check_passphrase(value: str) -> str:
     length = len(value.encode(errors="replace"))
     if length not in PASSPHRASE_BYTES:
-        raise SecretError(f"it has {length} bytes, and SRT takes {PASSPHRASE_BYTES[0]} to {PASSPHRASE_BYTES[-1]}")
+        raise SecretError(f"it has {length} bytes; a passphrase takes {PASSPHRASE_BYTES[0]} to {PASSPHRASE_BYTES[-1]}")
     if not value.isprintable():
         raise SecretError("it holds a character that cannot be printed; take it out")
     return value

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from firmware.secrets import SecretError, Secrets, generate
+from firmware.secrets import SecretError, Secrets, generate, generate_srtp_key, parse_srtp_key
 
 
 def test_a_secret_is_kept_for_its_owner_alone(tmp_path: Path) -> None:
@@ -26,6 +26,22 @@ def test_a_generated_passphrase_has_160_bits_and_fits_srt() -> None:
     phrases = {generate() for _ in range(1000)}
     assert len(phrases) == 1000
     assert {len(phrase) for phrase in phrases} == {32}
+
+
+def test_a_generated_srtp_key_is_what_srtp_takes(tmp_path: Path) -> None:
+    text = generate_srtp_key()
+    assert text != generate_srtp_key()
+    assert len(parse_srtp_key(text + "\n")) == 44
+    secrets = Secrets(tmp_path)
+    secrets.set("wall", text)
+    assert parse_srtp_key(secrets.get("wall")) == parse_srtp_key(text)
+
+
+@pytest.mark.parametrize("wrong", ["", "one+two", "A" * 60, "A" * 59, "ä" * 60, "correct horse battery"])
+def test_what_is_no_srtp_key_is_not_repeated(wrong: str) -> None:
+    with pytest.raises(SecretError, match="no SRTP key, which is 44 random bytes in base64") as error:
+        parse_srtp_key(wrong)
+    assert not wrong or wrong not in str(error.value)
 
 
 def test_a_missing_secret_says_how_to_set_it(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ipaddress
 import string
 from contextlib import suppress
 from pathlib import Path
@@ -10,60 +9,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from firmware import model
-from firmware.urls import UrlError, display, parse_output, parse_source, redact
+from firmware.urldisplay import display
+from firmware.urlparts import UrlError, redact
+from firmware.urls import parse_output, parse_source
 
-NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)
-PORTS = st.integers(1, 65535)
-ADDRESSES = st.ip_addresses().map(str)
-UNICAST = ADDRESSES.filter(lambda a: not ipaddress.ip_address(a).is_multicast)
-HOSTS = st.from_regex(r"[a-z0-9](?:[a-z0-9.-]{0,30}[a-z0-9])?", fullmatch=True) | UNICAST
-PRINTABLE = st.text(st.characters(exclude_categories=("Cc", "Cs", "Cn", "Co", "Cf", "Zs", "Zl", "Zp")), max_size=40)
-SRT = {
-    "name": NAMES,
-    "port": PORTS,
-    "latency_ms": st.integers(10, 15_000),
-    "stream_id": PRINTABLE,
-}
-KEYS = st.one_of(
-    st.just({"clear": True}),
-    st.fixed_dictionaries(
-        {"secret": st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True), "key_bits": st.sampled_from([128, 192, 256])}
-    ),
-)
-ALLOW = st.lists(st.ip_addresses().map(lambda a: f"{a}/{a.max_prefixlen}"), max_size=3)
-BIND = {"bind_address": st.just("") | ADDRESSES, "bind_device": st.sampled_from(["", "eth0", "wwan0.7"])}
-
-
-def with_keys(kind: type, **fields: st.SearchStrategy[object]) -> st.SearchStrategy[object]:
-    return st.tuples(st.fixed_dictionaries(fields), KEYS).map(lambda both: kind(**both[0], **both[1]))
-
-
-CAMERAS = st.builds(
-    model.Camera,
-    name=NAMES,
-    camera=st.just("pattern") | PRINTABLE.filter(bool).map("clip:{}".format),
-    width=st.integers(80, 1920).map(lambda n: 2 * n),
-    height=st.integers(45, 1080).map(lambda n: 2 * n),
-    fps=st.integers(5, 60),
-    video_bps=st.integers(200_000, 50_000_000),
-    audio_bps=st.integers(32_000, 320_000),
-    gop_ms=st.integers(250, 10_000),
-    preset=st.sampled_from(["ultrafast", "medium"]),
-)
-DATAGRAMS = {"name": NAMES, "port": PORTS}
-SOURCES = st.one_of(
-    CAMERAS,
-    with_keys(model.SrtListenerSource, **SRT, address=UNICAST, allow=ALLOW),
-    with_keys(model.SrtCallerSource, **SRT, **BIND, host=HOSTS),
-    st.builds(model.RtpSource, **DATAGRAMS, address=UNICAST, allow=ALLOW),
-    st.builds(model.UdpSource, **DATAGRAMS, address=st.just("239.1.2.3"), interface=st.just("") | UNICAST, allow=ALLOW),
-)
-OUTPUTS = st.one_of(
-    with_keys(model.SrtListenerOutput, **SRT, address=UNICAST, allow=ALLOW),
-    with_keys(model.SrtCallerOutput, **SRT, **BIND, host=HOSTS),
-    st.builds(model.RtpOutput, **DATAGRAMS, **BIND, host=HOSTS | ADDRESSES, ttl=st.integers(1, 255)),
-    st.builds(model.UdpOutput, **DATAGRAMS, **BIND, host=HOSTS | ADDRESSES, ttl=st.integers(1, 255)),
-)
+from .ends import OUTPUTS, SOURCES
 
 
 @given(SOURCES)
@@ -76,22 +26,25 @@ def test_an_output_reads_back_from_its_own_url(output: model.Output) -> None:
     assert parse_output(display(output), output.name).end == output
 
 
+KEYS = [
+    *("mode", "latency", "passphrase", "pbkeylen", "streamid", "adapter", "allow", "ttl", "size", "bitrate", "fps", "fec", "key", "secret"),
+    *("second", "second-adapter", "aes-type", "buffer", "profile", "gather", "dscp", "clear", "?", ""),
+]
+VALUES = [
+    *("listener", "caller", "simple", "16", "120", "-1", "1e3", "%ff", "%00", "@file:/", "@env:=", "secret:../x"),
+    *("9x9", "5x5,columns", "4M", "on", "yes", "[::1]:7"),
+]
+SCHEMES = [
+    *("srt://", "SRT://", "rtp://", "udp://@", "rist://", "rist://@", "srtp://", "srtp://@"),
+    *("pattern", "pattern:", "clip:", "hls://", ""),
+]
+PAIRS = st.builds("{}={}".format, st.sampled_from(KEYS), st.sampled_from(VALUES) | st.text(max_size=8))
 ALMOST = st.builds(
     "{}{}{}{}".format,
-    st.sampled_from(["srt://", "SRT://", "rtp://", "udp://@", "pattern", "pattern:", "clip:", "rist://", ""]),
+    st.sampled_from(SCHEMES),
     st.sampled_from(["", "[::1]", "127.0.0.1", "a.example", "[", "]", "239.0.0.1"]) | st.text(max_size=8),
     st.sampled_from([":5000", ":0", ":99999", ":", "", ":٣", "/x"]),
-    st.lists(
-        st.builds(
-            "{}={}".format,
-            st.sampled_from(
-                ["mode", "latency", "passphrase", "pbkeylen", "streamid", "adapter", "allow", "ttl", "size", "bitrate", "fps", "?", ""]
-            ),
-            st.sampled_from(["listener", "caller", "16", "120", "-1", "1e3", "%ff", "%00", "@file:/", "@env:=", "secret:../x", "9x9", "4M"])
-            | st.text(max_size=8),
-        ),
-        max_size=4,
-    ).map(lambda pairs: "?" + "&".join(pairs)),
+    st.lists(PAIRS, max_size=4).map(lambda pairs: "?" + "&".join(pairs)),
 )
 
 
@@ -175,7 +128,7 @@ def test_a_plus_in_a_passphrase_stays_a_plus(tmp_path: Path, monkeypatch: pytest
     ("url", "sentence"),
     [
         ("srt://h:9?latency=120000", "latency=120000: this looks like microseconds; write milliseconds, latency=120"),
-        ("srt://h:9?latency=16000", "latency: Expected `int` <= 15000"),
+        ("srt://h:9?latency=16000", "latency: 16000 is not between 10 and 15000"),
         ("srt://h:9?passphrase=literally-secret", "others could read it here; write passphrase=@file:PATH"),
         ("srt://h:9?passphrase=@env:NOT_THERE", "the environment has no variable `NOT_THERE`"),
         ("srt://h:9?passphrase=@file:/not/there", "the file `/not/there` cannot be read: No such file"),
@@ -185,21 +138,21 @@ def test_a_plus_in_a_passphrase_stays_a_plus(tmp_path: Path, monkeypatch: pytest
         ("srt://:9?mode=caller", "host: mode=caller needs one"),
         (
             "srt://h:9?latncy=120",
-            "latncy: unknown parameter of srt://; allowed are adapter, bindtodevice, latency, mode, passphrase, pbkeylen, streamid",
+            "latncy: unknown parameter of srt:// as an output; allowed are adapter, bindtodevice, dscp, gather, latency, mode, passphrase",
         ),
         ("srt://h:9?latency=1&latency=2", "latency: given twice"),
         ("srt://h:9?pbkeylen=32", "pbkeylen: encrypts nothing without a passphrase"),
-        ("srt://h:9?pbkeylen=20&passphrase=secret:x", "pbkeylen: allowed are 16, 24, 32"),
+        ("srt://h:9?pbkeylen=20&passphrase=secret:x", "pbkeylen: allowed are 16 (AES-128), 24 (AES-192), 32 (AES-256)"),
         ("srt://h", "port: missing; write srt://host:port"),
         ("srt://h:99999", "port: 99999 is not between 1 and 65535"),
         ("srt://::1:9", "an IPv6 address is written in brackets"),
         ("srt://0.0.0.0:9?mode=listener", "can be reached from the network; say who may, allow="),
         ("srt://239.1.1.1:9", "SRT cannot go to a multicast group"),
         ("srt://h:9?adapter=eth0", "adapter: `eth0` is no IP address"),
-        ("rist://h:9", "`rist://` is not carried"),
+        ("hls://h:9", "`hls://` is not carried; write srt://host:port or one of rist://, rtp://, srtp://, udp://"),
         ("film.mp4", "not a URL that a flow can use; write srt://host:port"),
         ("udp://@h:9", "an output sends"),
-        ("udp://h:9?ttl=300", "ttl: Expected `int` <= 255"),
+        ("udp://h:9?ttl=300", "ttl: 300 is not between 1 and 255"),
     ],
 )
 def test_what_cannot_be_is_said_in_one_sentence(url: str, sentence: str) -> None:

@@ -23,7 +23,8 @@ from firmware.model import (
     UdpOutput,
     UdpSource,
 )
-from firmware.net.srtp import Seal, parse_key
+from firmware.net.srtp import Seal
+from firmware.secrets import parse_srtp_key
 from firmware.status import EndStatus
 
 CANNOT_OPEN = (OSError, ValueError)  # UdpError and SrtError are OSErrors
@@ -74,7 +75,7 @@ def open_source(
 ) -> FlowSource:
     """Of anything but a camera. Datagrams are delivered by the loop; SRT and RIST bring theirs to the inbox, and load their library."""
     if isinstance(spec, UdpSource | RtpSource):
-        return DatagramSource(spec, leg, deliver, restart, parse_key(secret) if getattr(spec, "secret", "") else None)
+        return DatagramSource(spec, leg, deliver, restart, parse_srtp_key(secret) if getattr(spec, "secret", "") else None)
     if isinstance(spec, RistSource):
         from firmware.flow.rist import RistLeg
 
@@ -91,7 +92,7 @@ def open_output(spec: Output, secret: str, fan: Fan, *, in_background: bool) -> 
     if isinstance(spec, UdpOutput):
         return DatagramOutput(spec, in_background=in_background)
     if isinstance(spec, RtpOutput):
-        key = parse_key(secret) if spec.secret else None
+        key = parse_srtp_key(secret) if spec.secret else None
         seal = fan.seal(key) if key else None
         if isinstance(spec, RtpFecOutput):
             return FecOutput(spec, seal, key, in_background=in_background)

@@ -12,15 +12,12 @@ right turn (it was led by a forged packet, or by one from before the turn) begin
 
 from __future__ import annotations
 
-import base64
-import binascii
 import struct
 from collections import OrderedDict
 from collections.abc import Callable
 
 from pylibsrtp import Error, Policy, Session
 
-KEY_BYTES = 44  # 32 of master key, 12 of master salt
 STRIDE = 21_845  # a third of a turn: libsrtp takes a number for the next turn's only when it is less than half a turn ahead
 WINDOW = 8192  # packets that may come late, or be sealed again for an output that gathers longer
 LONGEST = 1500  # of a packet that libsrtp's Python binding takes
@@ -33,17 +30,6 @@ ENOUGH = 3  # packets of a stream that make it worth a trial
 MOST_STRANGERS = 256
 MOST_TRIALS = 4
 _HEADER = struct.Struct("!BBHII")
-
-
-def parse_key(text: str) -> bytes:
-    """Master key and salt from the text of a secret, base64 as in SDES (RFC 4568); ValueError that does not show it."""
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError):
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise ValueError(f"the secret is no SRTP key: it must be {KEY_BYTES} random bytes in base64 (`openssl rand -base64 {KEY_BYTES}`)")
-    return key
 
 
 def _session(key: bytes, direction: int) -> Session:

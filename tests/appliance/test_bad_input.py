@@ -83,7 +83,7 @@ def test_a_passphrase_in_a_url_is_refused_and_not_repeated(places):
         ("{}", ("the flow", "required field `name`")),
         ('{"name": "A b", "sources": [{"protocol": "udp", "name": "s", "port": 1}]}', ("name: a name is 1 to 63",)),
         ('{"name": "a", "sources": []}', ("sources", "length >= 1")),
-        ('{"name": "a", "sources": [{"protocol": "rist", "name": "s", "port": 1}]}', ("sources[0].protocol", "rist", "srt-listener")),
+        ('{"name": "a", "sources": [{"protocol": "hls", "name": "s", "port": 1}]}', ("sources[0].protocol", "rist", "srt-listener")),
         ('{"name": "a", "sources": [{"protocol": "udp", "name": "s"}]}', ("sources[0]", "required field `port`")),
         ('{"name": "a", "sources": [{"protocol": "udp", "name": "s", "port": "1"}]}', ("sources[0].port", "Expected `int`")),
         ('{"name": "a", "sources": [{"protocol": "udp", "name": "s", "port": 70000}]}', ("sources[0].port", "<= 65535")),
