@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
+from statistics import median
 
 from firmware.net.srtp import Opening
 from firmware.wire import rtp
 from firmware.wire.fecdecoder import FecDecoder, Repaired
+from firmware.wire.merge import MAX_AHEAD
 from firmware.wire.seq import Unwrap
+from firmware.wire.ts import is_transport_stream
 
-RATE_WINDOW_NS = 1_000_000_000
+FIRST_RATE_NS, RATE_NS = 100_000_000, 1_000_000_000  # how long the rate is measured, at the beginning and later
 MARGIN_NS = 20_000_000  # beyond the last FEC packet that may repair
 
 
@@ -30,10 +34,11 @@ class RtpStream:
         self._ssrc: int | None = None
         self._unwrap = Unwrap(16)
         self._lowest = self._highest = 0
-        self._taken = 0  # RTP packets since the numbers began
+        self._taken = 0  # numbers that came or were repaired, since they began
+        self._seen = [-1] * MAX_AHEAD
         self._lost_before = 0
-        self._interval_ns = 0.0  # between packets
-        self._counted = (0, 0)  # packets taken, and when
+        self._intervals_ns: deque[float] = deque(maxlen=3)  # between packets: one of them may hold a pause
+        self._counted = (0, 0)  # number, and when
 
     def open(self, datagram: bytes, port: int, now_ns: int) -> bytes | None:
         """The datagram in the clear; None where it is not authentic. `port` is 0, 1 (columns) or 2 (rows)."""
@@ -43,57 +48,71 @@ class RtpStream:
         """True when a sender begins with this packet: all numbers are new."""
         if packet.ssrc == self._ssrc:
             return False
-        self._lost_before = self.lost
         self._ssrc = packet.ssrc
         self._unwrap = Unwrap(16)
-        self._taken = 0
-        self._counted = (0, 0)
+        self._count_anew()
         if self.decoder is not None:
             self.decoder.restart()
         return True
 
     def number(self, packet: rtp.RtpPacket, now_ns: int) -> int:
         number = self._unwrap(packet.sequence)
-        self._count(number, now_ns)
+        if self._taken and abs(number - self._highest) > MAX_AHEAD:  # as RFC 3550, A.1: the sender began anew, or was away for long
+            self._count_anew()
+        if not self._taken:
+            self._lowest = self._highest = number
+        elif number > self._highest:
+            self._highest = number
+        self._take(number)
+        self._measure(number, now_ns)
         return number
 
     def beside(self, number: int, datagram: bytes, now_ns: int) -> list[Rebuilt]:
         """What this media packet, whole as it came, lets FEC repair."""
-        return _payloads(self.decoder.media(number, datagram, now_ns)) if self.decoder is not None else []
+        return self._payloads(self.decoder.media(number, datagram, now_ns)) if self.decoder is not None else []
 
     def fec(self, datagram: bytes, now_ns: int) -> list[Rebuilt]:
         """What this FEC packet repairs."""
-        return _payloads(self.decoder.fec(datagram, now_ns)) if self.decoder is not None else []
+        return self._payloads(self.decoder.fec(datagram, now_ns)) if self.decoder is not None else []
 
     @property
     def lost(self) -> int:
-        """As RFC 3550 counts in A.3: expected less received."""
+        """Numbers up to the highest that neither came nor were repaired. An outage of more than MAX_AHEAD packets is not in it."""
         return self._lost_before + (max(0, self._highest - self._lowest + 1 - self._taken) if self._taken else 0)
 
     @property
     def repair_ns(self) -> int:
         """How long after its own time a packet may still be repaired; 0 without FEC."""
         span = self.decoder.span_packets() if self.decoder is not None else 0
-        return round(span * self._interval_ns) + MARGIN_NS if span and self._interval_ns else 0
+        return round(span * median(self._intervals_ns)) + MARGIN_NS if span and self._intervals_ns else 0
 
-    def _count(self, number: int, now_ns: int) -> None:
-        if not self._taken:
-            self._lowest = self._highest = number
-        self._taken += 1
-        if number > self._highest:
-            self._highest = number
-        packets, since_ns = self._counted
-        if now_ns - since_ns >= RATE_WINDOW_NS:
-            if since_ns:
-                self._interval_ns = (now_ns - since_ns) / max(1, number - packets)
+    def _count_anew(self) -> None:
+        self._lost_before = self.lost
+        self._taken = 0
+        self._seen = [-1] * MAX_AHEAD
+        self._counted = (0, 0)
+
+    def _take(self, number: int) -> None:
+        place = number % MAX_AHEAD
+        if self._seen[place] != number and number >= self._lowest:
+            self._seen[place] = number
+            self._taken += 1
+
+    def _measure(self, number: int, now_ns: int) -> None:
+        since, since_ns = self._counted
+        if now_ns - since_ns >= (RATE_NS if self._intervals_ns else FIRST_RATE_NS):
+            if since_ns and number > since:
+                self._intervals_ns.append((now_ns - since_ns) / (number - since))
             self._counted = (number, now_ns)
 
-
-def _payloads(repaired: list[Repaired]) -> list[Rebuilt]:
-    rebuilt = []
-    for packet in repaired:
-        try:
-            rebuilt.append(Rebuilt(packet.number, rtp.parse(packet.packet).payload, packet.arrival_ns))
-        except rtp.RtpError:
-            continue  # FEC of something that is no MPEG-TS
-    return rebuilt
+    def _payloads(self, repaired: list[Repaired]) -> list[Rebuilt]:
+        rebuilt = []
+        for packet in repaired:
+            try:
+                payload = rtp.parse(packet.packet).payload
+            except rtp.RtpError:
+                continue  # FEC of something that is no MPEG-TS
+            if is_transport_stream(payload):
+                self._take(packet.number)
+                rebuilt.append(Rebuilt(packet.number, payload, packet.arrival_ns))
+        return rebuilt

@@ -226,8 +226,7 @@ class DatagramSource:
         if stream is not None:
             status.lost = stream.lost
             if stream.decoder is not None:
-                status.fec_repaired = stream.decoder.repaired
-                status.lost = max(0, stream.lost - stream.decoder.repaired)
+                status.fec_repaired = stream.decoder.repaired - stream.decoder.needless
                 status.dropped += stream.decoder.malformed
                 if stream.decoder.matrix:
                     status.fec_matrix = "x".join(map(str, stream.decoder.matrix))
