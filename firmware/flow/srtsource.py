@@ -237,7 +237,6 @@ class SrtCallerLeg(SrtLeg):
                 self._socket = connection
                 connection.wait_connected()
                 self.unconnected = "connecting"
-                self._hurry.clear()
                 heard_ns = self._heard_ns
                 self._read(connection)
                 refusals = 0 if self._heard_ns > heard_ns else refusals + 1
@@ -247,6 +246,7 @@ class SrtCallerLeg(SrtLeg):
                 refusals = refusals + 1 if was_refused(error) else 0
                 self.unconnected = "failed" if refusals else "connecting"
             self._hurry.wait(redial_delay_s(refusals))
+            self._hurry.clear()
 
     def _interrupt(self) -> None:
         self._hurry.set()  # `close` closes the connection that it waits for
@@ -273,4 +273,4 @@ def redial_delay_s(refusals: int) -> float:
     """At once after a loss, for the handshake is retried for 3 s anyway; 1, 2, 4 … 30 s while the far end refuses, ± 20 %."""
     if not refusals:
         return REDIAL_S
-    return min(LONGEST_REFUSAL_S, 2.0 ** (refusals - 1)) * random.uniform(0.8, 1.2)  # noqa: S311
+    return min(LONGEST_REFUSAL_S, 2.0 ** min(refusals - 1, 10)) * random.uniform(0.8, 1.2)  # noqa: S311
