@@ -205,7 +205,9 @@ class Merge:
                 return
             if slot.legs & 1 << leg == 0:
                 own.late += 1
-                own.missed -= slot.datagram == datagram  # it was behind the other, and alone it would have been in time
+                if slot.datagram == datagram:  # it was behind the other, and alone it would have been in time
+                    own.missed -= 1
+                    self.legs[slot.leg].saved -= 1
         if slot is not None:
             self._compare(leg, own, slot, datagram, now_ns, rebuilt)
             return
@@ -244,8 +246,9 @@ class Merge:
         if own.held:  # the doubt is over
             self._fill_held(leg, own)
         mark = 1 << leg
-        if slot.legs & mark:
-            return  # a duplicate on the same leg
+        if slot.legs & mark:  # a duplicate on the same leg, or late behind its own repair
+            slot.whole |= not rebuilt
+            return
         slot.legs |= mark
         if rebuilt:
             return  # its time is a guess
@@ -371,7 +374,7 @@ class Merge:
         ours = set(_pcr_packets(slot.datagram for slot in known))
         if ours.intersection(_pcr_packets(datagram for datagram, _ in own.held.values())):
             return "the same stream, but cut into datagrams differently: it stands by for failover"
-        return "not the same stream as the other source: it stands by for failover"
+        return "not the same stream as the other source, or more than 2 s from it: it stands by for failover"
 
     # bookkeeping
 
