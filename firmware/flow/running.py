@@ -250,6 +250,8 @@ class RunningFlow:
         outputs = list(self._outputs.values())
         for output in outputs:
             output.tick(now_ns)
+        for leg, source in enumerate(self._sources):
+            self._recover.wait_for_repairs(leg, source.repair_ns)
         self._watch.tick(now_ns)
         self._watch.look_at_ways(outputs, now_ns)
         for text in self._recover.events:

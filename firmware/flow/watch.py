@@ -87,8 +87,8 @@ class Watch:
     ) -> list[str]:
         alarms = [
             f"{end.name}: {wrong}"
-            for source, end in zip(sources, heard, strict=True)
-            if (wrong := recover.wait_for_repairs(source.repair_ns))
+            for leg, (source, end) in enumerate(zip(sources, heard, strict=True))
+            if (wrong := recover.wait_for_repairs(leg, source.repair_ns))
         ]
         if merge is not None and merge.state != "failover" and merge.message:
             alarms.append(merge.message)
