@@ -19,14 +19,12 @@ from appliance.service import Service
 from firmware.model import parse_flow
 from firmware.places import Places
 from firmware.secrets import generate
-from firmware.status import EndStatus
 from tests.lab.networks import STUDIO, Lane, Networks
 from tests.lab.recorder import Recorder
 
-from .lab import Lab
+from .lab import CAMERA, Lab, feed
 
 PORT = 5000
-CAMERA = {"protocol": "camera", "name": "camera", "width": 640, "height": 360, "video_bps": 2_000_000, "preset": "ultrafast"}
 
 
 class Apart(Lab):
@@ -35,7 +33,15 @@ class Apart(Lab):
     Path A is bound to its interface alone, as one with a lease must be; path B to interface and address.
     """
 
-    def __init__(self, places: Places, networks: Networks, *, camera: dict[str, Any] | None = None, latency_ms: int = 120) -> None:
+    def __init__(
+        self,
+        places: Places,
+        networks: Networks,
+        *,
+        camera: dict[str, Any] | None = None,
+        feed_bps: float | None = None,
+        latency_ms: int = 120,
+    ) -> None:
         self.places = places
         self.networks = networks
         self.relays = []
@@ -49,7 +55,7 @@ class Apart(Lab):
         bound = {"path-a": {"bind_device": "path-a"}, "path-b": {"bind_device": "path-b", "bind_address": networks.address["b"]}}
         box = {
             "name": "box",
-            "sources": [CAMERA | (camera or {})],
+            "sources": [CAMERA | (camera or {}) if feed_bps is None else {"protocol": "udp", "name": "feed", "port": PORT}],
             "outputs": [
                 {"protocol": "srt-caller", "name": f"path-{path}", "host": host, "port": PORT, **secure, **bound[f"path-{path}"]}
                 for path, host in STUDIO.items()
@@ -73,6 +79,7 @@ class Apart(Lab):
             )
         with networks.inside("venue"):
             self.engine = subprocess.Popen([sys.executable, "-m", "appliance.cli", "run", "--no-web"], stderr=self.log, env=environment)
+            self.feed = feed(PORT, feed_bps) if feed_bps is not None else None
         secrets = {"path": self.service.secrets.get("path")}
         job = {"flow": studio, "secrets": secrets, "snapshot": str(places.snapshot("studio"))}
         assert self.studio.stdin
@@ -85,16 +92,6 @@ class Apart(Lab):
         for path in STUDIO:
             self.networks.mend(path)
 
-    def output(self, path: Lane) -> EndStatus | None:
-        """Of the box: the sending end of a path."""
-        box = self.status("box")
-        return next((end for end in box.outputs if end.name == f"path-{path}"), None) if box else None
-
-    def source(self, path: Lane) -> EndStatus | None:
-        """Of the studio: the receiving end."""
-        studio = self.status("studio")
-        return next((end for end in studio.sources if end.name == f"path-{path}"), None) if studio else None
-
     def carries(self, path: Lane) -> bool:
         """Connected at both ends, and packets come."""
         ends = self.output(path), self.source(path)
@@ -105,15 +102,3 @@ class Apart(Lab):
         source, studio = self.source(path), self.status("studio")
         fresh = bool(studio and studio.at > time.time() - (time.monotonic() - since))
         return fresh and bool(source and source.peer.startswith(f"{address}:")) and self.carries(path)
-
-    def harm(self, path: Lane) -> dict[str, int]:
-        """Counters of a path that must stay at rest while only the other one suffers."""
-        output, source = self.output(path), self.source(path)
-        assert output
-        assert source
-        return {
-            "not sent": output.dropped,
-            "not sent in time": output.lost,
-            "not received": source.lost,
-            "not taken": source.dropped,
-        }

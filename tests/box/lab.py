@@ -16,17 +16,19 @@ import time
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from appliance.service import Service
 from firmware.model import parse_flow
 from firmware.places import Places
 from firmware.secrets import generate
-from firmware.status import CaptureStatus, FlowStatus, read_snapshot
+from firmware.status import CaptureStatus, EndStatus, FlowStatus, read_snapshot
+from tests.lab.ports import FEC, free_ports
 from tests.lab.recorder import Difference, Recorder, difference
 
 T = TypeVar("T")
-RELAY = Path(__file__).parents[1] / "lab" / "relay.py"
+TOOLS = Path(__file__).parents[1] / "lab"
+CAMERA = {"protocol": "camera", "name": "camera", "width": 640, "height": 360, "video_bps": 2_000_000, "preset": "ultrafast"}
 
 
 def page_answers(port: int) -> bool:
@@ -37,12 +39,20 @@ def page_answers(port: int) -> bool:
         return False
 
 
+def feed(port: int, rate_bps: float) -> subprocess.Popen[bytes]:
+    """`tests/lab/feed.py` as a process of its own."""
+    return subprocess.Popen([sys.executable, str(TOOLS / "feed.py"), f"127.0.0.1:{port}", str(rate_bps)], stdin=subprocess.PIPE)
+
+
 class RelayProcess:
     """`tests/lab/relay.py` as a process of its own, so that it takes nothing from what is measured."""
 
     def __init__(self, target: tuple[str, int], *options: str) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(RELAY), f"{target[0]}:{target[1]}", *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, str(TOOLS / "relay.py"), f"{target[0]}:{target[1]}", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout
         host, port = self.process.stdout.readline().split()
@@ -63,15 +73,16 @@ class RelayProcess:
 
 
 class Lab:
-    """The two flows under one engine. `protocol` is that of the paths: srt or rtp."""
+    """The two flows under one engine. `protocol` is that of the paths. With `feed_bps` a made-up stream takes the camera's place."""
 
     def __init__(
         self,
         places: Places,
         ports: Callable[[], int],
         *,
-        protocol: str = "srt",
+        protocol: Literal["srt", "rtp", "rtp-fec"] = "srt",
         camera: dict[str, Any] | None = None,
+        feed_bps: float | None = None,
         delays_ms: tuple[float, float] = (0, 0),
         window_ms: int = 200,
         latency_ms: int = 120,
@@ -79,18 +90,19 @@ class Lab:
     ) -> None:
         self.places = places
         self.service = Service(places)
-        in_ports = (ports(), ports())
-        self.relays = [RelayProcess(("127.0.0.1", port), "--delay-ms", str(delay)) for port, delay in zip(in_ports, delays_ms, strict=True)]
+        in_ports = free_ports(2, FEC) if protocol == "rtp-fec" else [ports(), ports()]
+        beyond = ["--beyond", *map(str, FEC)] if protocol == "rtp-fec" else []
+        self.relays = [
+            RelayProcess(("127.0.0.1", port), "--delay-ms", str(delay), *beyond) for port, delay in zip(in_ports, delays_ms, strict=True)
+        ]
         self.sent, self.got = Recorder(), Recorder()
         secure = {"secret": "path", "latency_ms": latency_ms} if protocol == "srt" else {}
-        into, out = ("srt-listener", "srt-caller") if protocol == "srt" else ("rtp", "rtp")
+        into, out = ("srt-listener", "srt-caller") if protocol == "srt" else (protocol, protocol)
         self.service.secrets.set("path", generate())
+        (feed_port,) = free_ports(1)
         box = {
             "name": "box",
-            "sources": [
-                {"protocol": "camera", "name": "camera", "width": 640, "height": 360, "video_bps": 2_000_000, "preset": "ultrafast"}
-                | (camera or {})
-            ],
+            "sources": [CAMERA | (camera or {}) if feed_bps is None else {"protocol": "udp", "name": "feed", "port": feed_port}],
             "outputs": [
                 {"protocol": out, "name": name, "host": relay.address[0], "port": relay.address[1], **secure}
                 for name, relay in zip(("path-a", "path-b"), self.relays, strict=True)
@@ -111,10 +123,13 @@ class Lab:
         web = ["--no-web"] if web_port is None else ["--port", str(web_port)]
         self.log = (places.state / "engine.log").open("wb")
         self.engine = subprocess.Popen([sys.executable, "-m", "appliance.cli", "run", *web], env=environment, stderr=self.log)
+        self.feed = feed(feed_port, feed_bps) if feed_bps is not None else None
 
     def close(self) -> None:
         self.engine.send_signal(signal.SIGTERM)
         self.engine.wait(10)
+        if self.feed is not None:
+            self.feed.communicate()
         for part in (*self.relays, self.sent, self.got):
             part.close()
         self.log.close()
@@ -128,6 +143,28 @@ class Lab:
     def status(self, flow: str) -> FlowStatus | None:
         status = read_snapshot(self.places.snapshot(flow), FlowStatus)
         return None if status is None or status.stale else status
+
+    def output(self, path: str) -> EndStatus | None:
+        """Of the box: the sending end of path `a` or `b`."""
+        box = self.status("box")
+        return next((end for end in box.outputs if end.name == f"path-{path}"), None) if box else None
+
+    def source(self, path: str) -> EndStatus | None:
+        """Of the studio: the receiving end."""
+        studio = self.status("studio")
+        return next((end for end in studio.sources if end.name == f"path-{path}"), None) if studio else None
+
+    def harm(self, path: str) -> dict[str, int]:
+        """Counters of a path that must stay at rest while only the other one suffers."""
+        output, source = self.output(path), self.source(path)
+        assert output
+        assert source
+        return {
+            "not sent": output.dropped,
+            "not sent in time": output.lost,
+            "not received": source.lost,
+            "not taken": source.dropped,
+        }
 
     def capture(self) -> CaptureStatus | None:
         return read_snapshot(self.places.capture_snapshot("box"), CaptureStatus)

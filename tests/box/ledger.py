@@ -12,22 +12,30 @@ from .lab import Lab
 
 
 class Ledger:
-    """`settle` now and then, `close` at the end."""
+    """From when it is opened: `settle` now and then, `close` at the end."""
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
         self._analyser = Analyser()
         self._longest_silence_s = 0.0
         self.compared = self.lost = self.duplicated = self.disordered = 0
+        place, newest = lab.wait(self._newest, what="something that is known at both ends")
+        del lab.sent.datagrams[:place], lab.got.datagrams[:newest], lab.got.times[:newest]
 
-    def settle(self) -> None:
-        """Up to the newest datagram that is unmistakable at both ends, which stays as the next part's beginning."""
-        sent, got, times = self._lab.sent.datagrams, self._lab.got.datagrams, self._lab.got.times
+    def _newest(self) -> tuple[int, int] | None:
+        """Where the newest datagram is that is unmistakable at both ends."""
+        sent, got = self._lab.sent.datagrams, self._lab.got.datagrams
         known = Counter(sent)
         newest = next((at for at in range(len(got) - 1, 0, -1) if known[got[at]] == 1), 0)
-        if not newest:
+        return (sent.index(got[newest]), newest) if newest else None
+
+    def settle(self) -> None:
+        """Up to the newest common datagram, which stays as the next part's beginning."""
+        ends = self._newest()
+        if ends is None:
             return
-        place = sent.index(got[newest])
+        place, newest = ends
+        sent, got, times = self._lab.sent.datagrams, self._lab.got.datagrams, self._lab.got.times
         part = difference(sent[: place + 1], got[: newest + 1])
         self.compared += part.compared - 1
         self.lost += part.lost
