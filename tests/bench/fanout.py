@@ -7,32 +7,35 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from tests.bench.costs import MBIT, PROBING_S, Case, Goal, chosen, cost_report, measure_all, of_runs
+from tests.bench.costs import MBIT, PROBING_S, Case, attempt, chosen, measure_all, say, stream_s
 from tests.bench.ports import Ports, finish
 from tests.bench.processes import BenchError, Lab, cpu_s, free_port, is_bound, load, memory
 from tests.bench.relays import Start, Wiring, c_floor, ffmpeg_tee, gst_multiudpsink, ours, python_floor
 from tests.bench.report import Report, Table
 from tests.bench.streams import make_stream
+from tests.bench.verdicts import Goal, cost_report, of_runs
+from tests.bench.weights import imports_table, weights_table
 
-SECONDS, REPEATS = 5.0, 3
+SECONDS, REPEATS = 3.0, 3
+CAPACITY_SECONDS, CAPACITY_REPEATS = 8.0, 2
 GATHER_MS = 8
-OUTPUTS = (1, 4, 16, 50)
-
+MANY = (16, 50)
 GATHERED = f"ours, gathered for {GATHER_MS} ms"
+
 PEERS = [
     case
-    for outputs in OUTPUTS
+    for outputs in (1, *MANY)
     for case in (
         Case("ours", ours, outputs=outputs, ours=True),
         Case(GATHERED, partial(ours, gather_ms=GATHER_MS), outputs=outputs, ours=True),
         Case("gst multiudpsink", gst_multiudpsink, outputs=outputs),
-        Case("ffmpeg tee", ffmpeg_tee, outputs=outputs, remuxes=True, settle_s=PROBING_S),
     )
-]
+] + [Case("ffmpeg tee", ffmpeg_tee, remuxes=True, settle_s=PROBING_S)]
 GOALS = [
     Goal(name, peer, ratio, outputs=outputs)
     for name in ("ours", GATHERED)
@@ -60,6 +63,7 @@ FULL = [
     Capacity(GATHERED, partial(ours, gather_ms=GATHER_MS), 1, 50, 8 * MBIT),
     Capacity("gst multiudpsink", gst_multiudpsink, 1, 50, 8 * MBIT),
     Capacity("ours", ours, 20, 1, 10 * MBIT),
+    Capacity(GATHERED, partial(ours, gather_ms=GATHER_MS), 20, 1, 10 * MBIT),
     Capacity("gst multiudpsink", gst_multiudpsink, 20, 1, 10 * MBIT),
 ]
 
@@ -78,40 +82,52 @@ class Load:
 
 
 def run(seconds: float | None, repeats: int | None, only: str) -> Report:
-    seconds, repeats = seconds or SECONDS, repeats or REPEATS
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         ports = Ports(folder)
-        streams = {rate_bps: make_stream(folder, seconds + PROBING_S + 4, rate_bps) for rate_bps in (8 * MBIT, 10 * MBIT)}
-        results = measure_all(ports, chosen([*PEERS, *floors(folder)], only), streams, seconds, repeats)
-        loads: dict[Capacity, list[Load]] = defaultdict(list)
-        for _ in range(repeats):
-            for capacity in FULL:
-                if only in str(capacity) and str(capacity) not in results.failures:
-                    try:
-                        loads[capacity].append(bear(ports, capacity, streams[capacity.rate_bps], 2 * seconds))
-                    except BenchError as error:
-                        results.failures[str(capacity)] = str(error)
+        least_s = stream_s(max(seconds or SECONDS, 2.0))
+        streams = {
+            rate_bps: make_stream(folder, least_s, rate_bps) for rate_bps in (8 * MBIT, 10 * MBIT)
+        }  # the pacer begins again at the end
+        results = measure_all(ports, chosen([*PEERS, *floors(folder)], only), streams, seconds or SECONDS, repeats or REPEATS)
+        full = [capacity for capacity in FULL if only in str(capacity)]
+        loads = bear_all(ports, full, streams, seconds or CAPACITY_SECONDS, repeats or CAPACITY_REPEATS, results.failures)
+        weights = weights_table(ports, streams[10 * MBIT], only, results.failures)
     report = cost_report(
         "fanout",
         "UDP to UDP",
         results,
         GOALS,
+        [],
         f"Gathered: datagrams wait for up to {GATHER_MS} ms and leave in one system call, that the kernel cuts (UDP segmentation offload).",
         "Sinks take single datagrams, so cutting them is part of the sender's cost here, as on a network card that cannot do it.",
         "Capacity: every datagram is counted, at sinks with 8 MB of buffer each; `at the sink`: what overflowed those, also in `lost`.",
         "The pacer gives all flows their datagrams at the same instant.",
     )
-    report.tables.append(_capacity_table(loads))
+    report.tables += [table for table in (_capacity_table(loads), weights, imports_table() if not only else Table("", [])) if table.rows]
     return report
 
 
 def floors(folder: Path) -> list[Case]:
-    cases = [Case("Python recv/sendto", python_floor, outputs=outputs) for outputs in (1, 50)]
-    for gather, counts in ((1, (1, 50)), (GATHER_MS, (16, 50))):  # at 10 Mb/s a datagram comes each 1.05 ms
-        floor = c_floor(folder, gather)
-        cases += [Case(floor.name, floor.start, outputs=outputs) for outputs in counts] if floor else []
-    return cases
+    """At 10 Mb/s a datagram comes each 1.05 ms, so that so many are there after as many ms."""
+    cases = [Case("Python recv/sendto", python_floor, outputs=MANY[-1])]
+    bare = [floor for floor in (c_floor(folder), c_floor(folder, GATHER_MS)) if floor]
+    return cases + [Case(floor.name, floor.start, outputs=MANY[-1]) for floor in bare]
+
+
+def bear_all(
+    ports: Ports, capacities: Sequence[Capacity], streams: dict[int, Path], seconds: float, repeats: int, failures: dict[str, str]
+) -> dict[Capacity, list[Load]]:
+    loads: dict[Capacity, list[Load]] = defaultdict(list)
+    for lap in range(repeats):
+        for capacity in capacities:
+            say(f"{lap + 1} of {repeats}: {capacity}")
+            try:
+                loads[capacity].append(attempt(partial(bear, ports, capacity, streams[capacity.rate_bps], seconds)))
+            except BenchError as error:
+                failures[str(capacity)] = str(error)
+    say("")
+    return loads
 
 
 def bear(ports: Ports, capacity: Capacity, stream: Path, seconds: float) -> Load:
@@ -128,7 +144,7 @@ def bear(ports: Ports, capacity: Capacity, stream: Path, seconds: float) -> Load
         pacer = ports.pace(lab, stream, capacity.rate_bps, settle_s + seconds, range(into, into + capacity.flows))
         time.sleep(settle_s)
         before, began = sum(map(cpu_s, processes)), time.monotonic()
-        pacer.wait(settle_s + seconds + 5)
+        pacer.wait(settle_s + seconds + 10)
         after, passed, busy = sum(map(cpu_s, processes)), time.monotonic() - began, load()
         held = [memory(process) for process in processes]
         each = int(finish(pacer)["datagrams"])

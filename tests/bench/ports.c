@@ -3,7 +3,7 @@
 //   ports pace FILE RATE_BPS BURST_MS SECONDS PORT…   evenly spaced datagrams of FILE, the same to every port; with BURST_MS all that is
 //                                                     due in so long at once. FILE `index`: transport packets that carry their number
 //   ports sink FILE RECORDED PORT…                    counts; of the first RECORDED ports FILE gets a record a datagram
-//   ports tap FILE PORT TARGET                        passes datagrams on, both ways; FILE gets a record of each towards TARGET
+//   ports tap FILE PORT TARGET                        passes datagrams on; FILE gets a record of each, place 0 towards TARGET, 1 back
 //   ports collect FILE ts|rtp PORT…                   FILE gets the number of each transport packet, or of each RTP packet
 //
 // All but `pace` end with SIGINT; each prints one JSON object. A record is {time of arrival in ns by the kernel, place of the port, bytes}.
@@ -20,7 +20,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { PACKET = 188, PACKETS = 7, DATAGRAM = PACKET * PACKETS, MOST = 64, AT_ONCE = 32, LONGEST = 2048, LOOK_EVERY_NS = 2000000 };
+enum { PACKET = 188, PACKETS = 7, DATAGRAM = PACKET * PACKETS, MOST = 64, AT_ONCE = 32, LONGEST = 2048, LARGEST = 65536, LOOK_EVERY_NS = 2000000 };
 
 struct record {
     uint64_t at_ns;
@@ -162,26 +162,29 @@ static void sink(FILE *out, int recorded, const char *kind, char **ports, int co
     printf("]}\n");
 }
 
-static void tap(FILE *out, int port, int target_port) {
-    static uint8_t datagram[65536];
+// One datagram from `in`, where there is one, with its record, whose place is 0 towards the target and 1 back.
+static ssize_t pass_on(int in, struct sockaddr_in *from, FILE *out, int place, uint8_t *datagram) {
     uint8_t control[128];
-    struct sockaddr_in client = {0}, target = loopback(target_port);
-    struct pollfd ways[] = {{receiver(port, 1), POLLIN, 0}, {socket(AF_INET, SOCK_DGRAM, 0), POLLIN, 0}};
+    struct iovec part = {datagram, LARGEST};
+    struct msghdr message = {from, sizeof *from, &part, 1, control, sizeof control, 0};
+    ssize_t size = recvmsg(in, &message, MSG_DONTWAIT);
+    if (size >= 0) {
+        struct record line = {arrived_ns(&message), place, size, 0};
+        fwrite(&line, sizeof line, 1, out);
+    }
+    return size;
+}
+
+static void tap(FILE *out, int port, int target_port) {
+    static uint8_t datagram[LARGEST];
+    struct sockaddr_in client = {0}, unused, target = loopback(target_port);
+    struct pollfd ways[] = {{receiver(port, 1), POLLIN, 0}, {receiver(0, 1), POLLIN, 0}};
     connect(ways[1].fd, (struct sockaddr *)&target, sizeof target);
     uint64_t count = 0;
     while (!ended) {
         if (poll(ways, 2, 100) <= 0) continue;
-        for (;;) {
-            struct iovec part = {datagram, sizeof datagram};
-            struct msghdr message = {&client, sizeof client, &part, 1, control, sizeof control, 0};
-            ssize_t size = recvmsg(ways[0].fd, &message, MSG_DONTWAIT);
-            if (size < 0) break;
-            struct record line = {arrived_ns(&message), 0, size, 0};
-            fwrite(&line, sizeof line, 1, out);
-            count++;
-            send(ways[1].fd, datagram, size, 0);
-        }
-        for (ssize_t size; client.sin_port && (size = recv(ways[1].fd, datagram, sizeof datagram, MSG_DONTWAIT)) >= 0;)
+        for (ssize_t size; (size = pass_on(ways[0].fd, &client, out, 0, datagram)) >= 0; count++) send(ways[1].fd, datagram, size, 0);
+        for (ssize_t size; client.sin_port && (size = pass_on(ways[1].fd, &unused, out, 1, datagram)) >= 0;)
             sendto(ways[0].fd, datagram, size, 0, (struct sockaddr *)&client, sizeof client);
     }
     fclose(out);

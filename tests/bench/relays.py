@@ -47,9 +47,13 @@ class Relay:
     remuxes: bool = False  # its output is not its input, so what it delivers cannot be counted against it
 
 
-def worker(lab: Lab, wiring: Wiring, outputs: list[dict[str, object]], **more: str) -> subprocess.Popen[bytes]:
-    source = {"protocol": "udp", "name": "in", "port": wiring.port}
-    job = {"flow": {"name": "bench", "sources": [source], "outputs": outputs}, "secrets": {"out": wiring.passphrase}, **more}
+def worker(
+    lab: Lab, wiring: Wiring, outputs: list[dict[str, object]], source: dict[str, object] | None = None, secret: str = "", **more: str
+) -> subprocess.Popen[bytes]:
+    """Our flow worker; the secret of its ends is called `key`. Its source is bare UDP unless another one is given."""
+    source = source or {"protocol": "udp", "port": wiring.port}
+    flow = {"name": "bench", "sources": [{"name": "in", **source}], "outputs": outputs}
+    job = {"flow": flow, "secrets": {"key": secret or wiring.passphrase}, **more}
     process = lab.start([sys.executable, "-m", "firmware.flow.worker"], stdin=subprocess.PIPE)
     assert process.stdin is not None
     process.stdin.write(json.dumps(job).encode() + b"\n")
@@ -86,7 +90,7 @@ def ours_srt(lab: Lab, wiring: Wiring, gather_ms: int = 0) -> subprocess.Popen[b
             "name": f"out-{port}",
             "host": "127.0.0.1",
             "port": port,
-            "secret": "out",
+            "secret": "key",
             "key_bits": 256,
             "latency_ms": LATENCY_MS,
         }

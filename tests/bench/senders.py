@@ -1,30 +1,16 @@
-"""The senders of the fec, srt and wire benches: ours and the peers', with the same transport settings."""
+"""The peers of the fec, srt and wire benches, with the transport settings of ours."""
 
 from __future__ import annotations
 
 import shlex
 import subprocess
 
-from tests.bench.farends import RIST_MS
-from tests.bench.processes import Lab
-from tests.bench.relays import LATENCY_MS, Wiring, gathered, worker
+from tests.bench.farends import RIST_MS, receiver
+from tests.bench.processes import Lab, free_port, is_bound
+from tests.bench.relays import LATENCY_MS, Wiring
 
 FFMPEG = "ffmpeg -hide_banner -loglevel error -nostdin"
-UDP_IN_FFMPEG = "-f mpegts -i udp://127.0.0.1:{port}?fifo_size=50000&overrun_nonfatal=1"
-
-
-def ours_rtp(lab: Lab, to: Wiring, gather_ms: int = 0) -> subprocess.Popen[bytes]:
-    return worker(lab, to, [{"protocol": "rtp", "name": "out", "host": "127.0.0.1", "port": to.first_port, **gathered(gather_ms)}])
-
-
-def ours_fec(lab: Lab, to: Wiring, gather_ms: int = 0, columns: int = 10, rows: int = 10) -> subprocess.Popen[bytes]:
-    output = {"protocol": "rtp-fec", "name": "out", "host": "127.0.0.1", "port": to.first_port, "columns": columns, "rows": rows}
-    return worker(lab, to, [{**output, **gathered(gather_ms)}])
-
-
-def ours_rist(lab: Lab, to: Wiring, gather_ms: int = 0) -> subprocess.Popen[bytes]:
-    output = {"protocol": "rist", "name": "out", "host": "127.0.0.1", "port": to.first_port, "latency_ms": RIST_MS, "secret": "out"}
-    return worker(lab, to, [{**output, "key_bits": 256, **gathered(gather_ms)}])
+UDP_IN_FFMPEG = "-analyzeduration 500000 -f mpegts -i udp://127.0.0.1:{port}?fifo_size=50000&overrun_nonfatal=1"
 
 
 def ffmpeg_prompeg(lab: Lab, to: Wiring) -> subprocess.Popen[bytes]:
@@ -101,5 +87,31 @@ def gst_srt_from_file(lab: Lab, to: Wiring) -> subprocess.Popen[bytes]:
 
 
 def ristsender(lab: Lab, to: Wiring) -> subprocess.Popen[bytes]:
-    target = f"rist://127.0.0.1:{to.first_port}?buffer={RIST_MS}&secret={to.passphrase}&aes-type=256"
+    return ristsender_to(lab, to, to.first_port)
+
+
+def ristsender_to(lab: Lab, to: Wiring, port: int) -> subprocess.Popen[bytes]:
+    target = f"rist://127.0.0.1:{port}?buffer={RIST_MS}&secret={to.passphrase}&aes-type=256"
     return lab.start(["ristsender", "-p", "1", "-v", "3", "-S", "0", "-i", f"udp://@127.0.0.1:{to.port}", "-o", target])
+
+
+def srt_live_transmit_to(lab: Lab, to: Wiring, port: int) -> subprocess.Popen[bytes]:
+    return lab.start(["srt-live-transmit", "-q", f"udp://127.0.0.1:{to.port}", _srt(to, port, LATENCY_MS)])
+
+
+def ristreceiver(lab: Lab, to: Wiring) -> subprocess.Popen[bytes]:
+    measured = _receiver(lab, to, "rist", port := free_port())
+    ristsender_to(lab, to, port)
+    return measured
+
+
+def srt_live_transmit_receiver(lab: Lab, to: Wiring) -> subprocess.Popen[bytes]:
+    measured = _receiver(lab, to, "srt", port := free_port())
+    srt_live_transmit_to(lab, to, port)
+    return measured
+
+
+def _receiver(lab: Lab, to: Wiring, protocol: str, port: int) -> subprocess.Popen[bytes]:
+    measured = lab.start(receiver(protocol, port, to.first_port, to.passphrase))
+    lab.wait(lambda: is_bound(port), f"the {protocol} receiver listens")
+    return measured
