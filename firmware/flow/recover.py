@@ -284,9 +284,10 @@ class Failover:
 
     def status(self, names: list[str], now_ns: int) -> MergeStatus | None:
         hot = [name for name, heard_ns in zip(names, self._heard_ns, strict=True) if heard_ns and now_ns - heard_ns < self.silence_ns]
+        playing = f"{names[self.playing]} plays, {self.switches} switches"
         return MergeStatus(
             state="failover" if any(self._heard_ns) else "waiting",
-            message=f"{names[self.playing]} plays, {self.switches} switches" + ("" if len(hot) == len(names) else "; no second source"),
+            message="" if not hot else playing if len(hot) == len(names) else f"{playing}; no second source",
             playing=names[self.playing] if names[self.playing] in hot else "",
             switches=self.switches,
             released=self._carried,
