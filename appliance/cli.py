@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from appliance import grammar
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -49,6 +50,7 @@ def _code_of(error: Exception) -> int | None:
         "CameraError": MEDIA,
         "SrtRefused": AUTH,
         "SrtError": NETWORK,
+        "RistError": NETWORK,
         "UdpError": NETWORK,
         "StoreError": FAILED,
         "Refused": FAILED,
@@ -67,12 +69,12 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True, dest="command")
 
-    def command(name: str, run: Command, text: str, examples: str = "") -> argparse.ArgumentParser:
+    def command(name: str, run: Command, text: str, examples: str = "", more: str = "") -> argparse.ArgumentParser:
         added = commands.add_parser(
             name,
             help=text,
             description=text[0].upper() + text[1:] + ".",
-            epilog=(f"examples:\n{examples}\n\n" if examples else "") + MEANINGS,
+            epilog=(f"{more}\n\n" if more else "") + (f"examples:\n{examples}\n\n" if examples else "") + MEANINGS,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         added.set_defaults(run=run)
@@ -104,7 +106,7 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("--watch", action="store_true", help="every second, until interrupted")
     status.add_argument("--json", action="store_true", help="the snapshots as they are")
 
-    _add_flow_commands(command("flow", _status, "create, list, show, start, stop and delete flows"))
+    _add_flow_commands(command("flow", _flow, "create, list, show, start, stop and delete flows", grammar.FLOWS))
     cut = command("cut", _cut, "rehearse: cut an output's path for some seconds", "  pressbox cut demo-box path-a --seconds 5")
     cut.add_argument("flow", help="name of the flow")
     cut.add_argument("output", help="name of its output")
@@ -113,27 +115,27 @@ def parser() -> argparse.ArgumentParser:
     secret = command(
         "secret",
         _secret,
-        "keep passphrases by name, so that they are in no flow, log or command line",
-        "  pressbox secret generate path-a\n  pressbox secret set path-b < file",
+        "keep passphrases and SRTP keys by name, so that they are in no flow, log or command line",
+        grammar.SECRETS,
     )
     secret.add_argument("action", choices=["set", "generate", "list", "delete"], help="set reads from standard input")
     secret.add_argument("name", nargs="?", help="name of the secret")
+    secret.add_argument("--srtp", action="store_true", help="a key for srtp://: 44 random bytes in base64, in place of a passphrase")
 
-    grammar = (
-        "  pressbox send pattern 'srt://192.0.2.7:5000?mode=caller&latency=120&passphrase=@file:key'\n"
-        "  pressbox recv 'srt://:5000?mode=listener&passphrase=@file:key&allow=192.0.2.0/24' udp://127.0.0.1:5004\n"
-        "  pressbox recv rtp://0.0.0.0:5000 --second rtp://0.0.0.0:6000 udp://127.0.0.1:5004"
-    )
     for name, text in (
         ("send", "send a camera or a stream in the foreground"),
         ("recv", "receive a stream, or two copies of one, in the foreground"),
     ):
-        shot = command(name, _oneshot, text, grammar)
-        shot.add_argument("source", metavar="IN", help="pattern, clip:FILE, srt://, rtp:// or udp:// URL")
-        shot.add_argument("outputs", metavar="OUT", nargs="+", help="srt://, rtp:// or udp:// URL")
+        shot = command(name, _oneshot, text, grammar.SHOTS, grammar.ENDS)
+        shot.add_argument("source", metavar="IN", help="pattern, clip:FILE, or a srt://, rist://, rtp://, srtp:// or udp:// URL")
+        shot.add_argument("outputs", metavar="OUT", nargs="+", help="srt://, rist://, rtp://, srtp:// or udp:// URL")
         shot.add_argument("--second", metavar="IN", help="a second source, recovered together with the first")
         shot.add_argument(
             "--recover", choices=["merge", "failover"], default="merge", help="two copies of one stream, or two streams (default: merge)"
+        )
+        shot.add_argument("--primary", choices=["first", "second"], help="the source of a failover that plays whenever it is steady")
+        shot.add_argument(
+            "--silence", type=int, default=500, metavar="MS", help="how long a failover waits for a silent source (default: 500)"
         )
         shot.add_argument("--window", type=int, default=200, metavar="MS", help="how long a merge waits for the slower copy (default: 200)")
         shot.add_argument("--pacing", choices=["arrival", "pcr"], default="arrival", help="leave as it came, or smoothed by its PCR")
@@ -167,8 +169,14 @@ def _add_flow_commands(flow: argparse.ArgumentParser) -> None:
     create.add_argument("file", help="JSON file, - for standard input; `pressbox flow show NAME` prints one to start from")
     create.add_argument("--start", action="store_true", help="and start it")
     create.add_argument("--replace", action="store_true", help="there is one of this name: change it, while it runs")
+    show = actions.add_parser("show", help="print the definition as JSON")
+    show.add_argument("name", help="name of the flow")
+    show.add_argument("--urls", action="store_true", help="its ends as URLs instead")
+    for name, text in (("enable", "let an output send"), ("disable", "let an output send nothing, and keep it")):
+        switch = actions.add_parser(name, help=text)
+        switch.add_argument("name", help="name of the flow")
+        switch.add_argument("output", help="name of its output")
     for name, text in (
-        ("show", "print the definition as JSON"),
         ("start", "start it, now and after every restart"),
         ("stop", "stop it"),
         ("delete", "stop and forget it"),
@@ -176,7 +184,6 @@ def _add_flow_commands(flow: argparse.ArgumentParser) -> None:
         actions.add_parser(name, help=text).add_argument("name", help="name of the flow")
     listed = actions.add_parser("list", help="all flows")
     listed.add_argument("--json", action="store_true", help="with their definitions")
-    flow.set_defaults(run=_flow)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -215,6 +222,7 @@ def _status(options: argparse.Namespace) -> int:
 
 def _flow(options: argparse.Namespace) -> int:
     from appliance.service import Service
+    from appliance.show import url_lines
 
     service = Service(Places.from_environment())
     action: str = options.action
@@ -231,7 +239,10 @@ def _flow(options: argparse.Namespace) -> int:
             line = {"name": kept.flow.name, "desired": kept.desired, "flow": kept.flow} if options.json else None
             print(msgspec.json.encode(line).decode() if line else f"{kept.flow.name:24} {kept.desired}")
     elif action == "show":
-        print(msgspec.json.format(dump_flow(service.get(options.name).flow), indent=2).decode())
+        flow = service.get(options.name).flow
+        print("\n".join(url_lines(flow)) if options.urls else msgspec.json.format(dump_flow(flow), indent=2).decode())
+    elif action in ("enable", "disable"):
+        service.switch(options.name, options.output, on=action == "enable")
     else:
         {"start": service.start, "stop": service.stop, "delete": service.delete}[action](options.name)
     for notice in service.store.notices:
@@ -254,7 +265,7 @@ def _cut(options: argparse.Namespace) -> int:
 
 
 def _secret(options: argparse.Namespace) -> int:
-    from firmware.secrets import Secrets, generate
+    from firmware.secrets import SecretError, Secrets, generate, generate_srtp_key, parse_srtp_key
 
     places = Places.from_environment()
     places.create()
@@ -269,10 +280,16 @@ def _secret(options: argparse.Namespace) -> int:
             raise Failure(FAILED, f"there is no secret `{options.name}`; `pressbox secret list` shows those there are")
         secrets.delete(options.name)
     elif options.action == "generate":
-        secrets.set(options.name, generate())
+        secrets.set(options.name, generate_srtp_key() if options.srtp else generate())
         print(f"{options.name} is in {secrets.path(options.name)}")
     else:
-        value = getpass.getpass("passphrase: ") if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+        asked = "SRTP key: " if options.srtp else "passphrase: "
+        value = getpass.getpass(asked) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
+        if options.srtp:
+            try:
+                parse_srtp_key(value)
+            except SecretError as error:
+                raise SecretError(f"the secret `{options.name}` is not set: {error}") from None
         secrets.set(options.name, value)
     return OK
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import shutil
 import signal
 import sys
@@ -15,12 +16,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from appliance import account
 from appliance.exits import AUTH, MEDIA, NOT_ARRIVING, OK, USAGE, Failure
+from appliance.keys import check_secrets
+from appliance.show import summary_lines
 from firmware.captures import Captures
-from firmware.model import Camera, Flow, FlowError, Output, Source, Srt, dump_flow, parse_flow
+from firmware.model import Camera, Flow, FlowError, Output, Rist, Source, Srt, dump_flow, parse_flow
 from firmware.places import Places
 from firmware.secrets import Secrets
-from firmware.status import EndStatus, FlowStatus
+from firmware.status import EndStatus, FlowStatus, MergeStatus
 from firmware.urlparts import UrlError, redact
 from firmware.urls import Parsed, parse_output, parse_source
 from hw.camera import check_camera
@@ -60,6 +64,8 @@ def flow_of(options: argparse.Namespace) -> tuple[Flow, dict[str, str]]:
             outputs=[parsed.end for parsed in outputs],
             window_ms=options.window,
             recover=options.recover,
+            failover_ms=options.silence,
+            primary=primary_of(options),
             pacing=options.pacing,
         )
         flow = parse_flow(dump_flow(wanted))
@@ -69,7 +75,14 @@ def flow_of(options: argparse.Namespace) -> tuple[Flow, dict[str, str]]:
     kept = Secrets(Places.from_environment().secrets)
     for name in flow.secrets - secrets.keys():
         secrets[name] = kept.get(name)
+    check_secrets(flow, secrets.__getitem__)
     return flow, secrets
+
+
+def primary_of(options: argparse.Namespace) -> str:
+    if options.primary and (options.recover != "failover" or options.second is None):
+        raise Failure(USAGE, "--primary: is for two sources of which one plays; add --second IN --recover failover")
+    return {"first": "in-a", "second": "in-b"}.get(options.primary, "")
 
 
 def _parsed(parse: Callable[[str, str], Parsed[E]], url: str, name: str) -> Parsed[E]:
@@ -80,11 +93,19 @@ def _parsed(parse: Callable[[str, str], Parsed[E]], url: str, name: str) -> Pars
 
 
 def warn_of_clear_ends(flow: Flow, quiet: bool) -> None:
-    clear = [end.name for end in (*flow.sources, *flow.outputs) if isinstance(end, Srt) and end.clear]
-    if clear and not quiet:
-        print(
-            f"pressbox: {', '.join(clear)}: SRT without a passphrase is in the clear; add passphrase=@file:PATH to the URL", file=sys.stderr
-        )
+    if quiet:
+        return
+    ends = [*flow.sources, *flow.outputs]
+    srt = [end.name for end in ends if isinstance(end, Srt) and end.clear]
+    rist = [end.name for end in ends if isinstance(end, Rist) and end.clear and end.profile == "main"]
+    simple = [end.name for end in ends if isinstance(end, Rist) and end.profile == "simple"]
+    for clear, words in (
+        (srt, "SRT without a passphrase is in the clear; add passphrase=@file:PATH to the URL"),
+        (rist, "RIST without a passphrase is in the clear; add secret=@file:PATH to the URL"),
+        (simple, "RIST in simple profile is in the clear"),
+    ):
+        if clear:
+            print(f"pressbox: {', '.join(clear)}: {words}", file=sys.stderr)
 
 
 def _run(flow: Flow, secrets: dict[str, str], places: Places, options: argparse.Namespace) -> int:
@@ -132,6 +153,8 @@ class Watch:
         self._next_look_ns = self._next_print_ns = self.began_ns
         self._heard = self._reached = False
         self._told: dict[str, str] = {}  # trouble by end
+        self._alarms: set[str] = set()
+        self._event_at = 0.0
 
     def tick(self, now_ns: int) -> None:
         options = self.options
@@ -147,6 +170,7 @@ class Watch:
         status = self.worker.status()
         for end in (*status.sources, *status.outputs):
             self._tell(end)
+        self._tell_news(status)
         if not self._heard and any(source.packets for source in status.sources):
             self._heard = True
             RESTARTS.setLevel(logging.WARNING)
@@ -169,6 +193,19 @@ class Watch:
                 print(f"pressbox: {end.name}: {trouble + '; trying again' if trouble else 'connected'}", file=sys.stderr, flush=True)
             self._told[end.name] = trouble
 
+    def _tell_news(self, status: FlowStatus) -> None:
+        """Each event once; an alarm when it comes, and not again because a figure in it changed."""
+        if self.options.quiet:
+            return
+        for event in status.events:
+            if event.at > self._event_at:
+                self._event_at = event.at
+                print(f"pressbox: {event.text}", file=sys.stderr, flush=True)
+        alarms = {re.sub("[0-9]+", "#", alarm): alarm for alarm in status.alarms}
+        for kind in alarms.keys() - self._alarms:
+            print(f"pressbox: alarm: {alarms[kind]}", file=sys.stderr, flush=True)
+        self._alarms = set(alarms)
+
     def _given_up(self, status: FlowStatus) -> Failure:
         options = self.options
         what = f"nothing arrived at {redact(options.source).split('?')[0]}" if not self._heard else "no output could be reached"
@@ -178,14 +215,33 @@ class Watch:
         return Failure(code, f"{what} within {options.timeout:g} s" + (f" ({why})" if why else ""))
 
     def last_words(self) -> None:
-        if not self.options.quiet and not self.failure:
-            self._print(self.worker.status())
+        if self.options.quiet or self.failure:
+            return
+        status = self.worker.status()
+        self._print(status)
+        if not self.options.json:
+            status.events = []  # told as they came
+            for line in (f"encryption: {_encryption(status)}", *summary_lines(status)):
+                print(line, file=sys.stderr, flush=True)
 
     def _print(self, status: FlowStatus) -> None:
         if self.options.json:
             print(msgspec.json.encode(status).decode(), flush=True)
             return
-        ins = " ".join(f"{end.name} {end.packets} in, {end.lost} lost, {end.repaired} repaired;" for end in status.sources)
+        ins = " ".join(f"{end.name} {end.packets} in, {end.lost} lost, {_repaired(end)};" for end in status.sources)
         outs = " ".join(f"{end.name} {end.state} {end.packets} out, {end.dropped} dropped;" for end in status.outputs)
-        merge = f" merge {status.merge.state} {status.merge.released} out, {status.merge.lost} lost;" if status.merge else ""
-        print(f"{status.rate_bps / 1e6:.2f} Mb/s; {ins}{merge} {outs}".rstrip(";"), file=sys.stderr, flush=True)
+        print(f"{status.rate_bps / 1e6:.2f} Mb/s; {ins}{_recovered(status.merge)} {outs}".rstrip(";"), file=sys.stderr, flush=True)
+
+
+def _encryption(status: FlowStatus) -> str:
+    return "; ".join(f"{end.name} {end.encryption}" for end in (*status.sources, *status.outputs) if end.encryption)
+
+
+def _repaired(end: EndStatus) -> str:
+    return f"{end.repaired} repaired" if not end.fec_matrix else account.fec(end) if end.fec_repaired else f"{account.fec(end)}, 0 repaired"
+
+
+def _recovered(merge: MergeStatus | None) -> str:
+    if merge is None:
+        return ""
+    return f" {account.plays(merge)};" if merge.state == "failover" else f" merge {merge.state} {merge.released} out, {merge.lost} lost;"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from appliance.ask import Refused, ask
-from firmware.model import Flow
+from appliance.keys import check_secrets
+from firmware.model import Flow, FlowError
 from firmware.places import Places
 from firmware.secrets import Secrets
 from firmware.status import FlowStatus, read_snapshot
@@ -28,6 +31,16 @@ class Service:
     def replace(self, flow: Flow) -> None:
         self._check(flow)
         self.store.replace(flow)
+        self._apply()
+
+    def switch(self, name: str, output: str, *, on: bool) -> None:
+        """Let an output send or not; its definition stays."""
+        flow = self.store.get(name).flow
+        names = [end.name for end in flow.outputs]
+        if output not in names:
+            raise FlowError(f"output: `{output}` is not of flow {name}; it has {', '.join(names) or 'none'}")
+        outputs = [msgspec.structs.replace(end, enabled=on) if end.name == output else end for end in flow.outputs]
+        self.store.replace(msgspec.structs.replace(flow, outputs=outputs))
         self._apply()
 
     def start(self, name: str) -> None:
@@ -62,8 +75,7 @@ class Service:
         """A secret or a camera that is missing is said now, not when the flow starts."""
         if flow.camera:
             check_camera(flow.camera.camera)
-        for secret in sorted(flow.secrets):
-            self.secrets.get(secret)
+        check_secrets(flow, self.secrets.get)
 
     def _apply(self) -> None:
         """Tell the engine, where one runs; else it finds the change when it starts."""

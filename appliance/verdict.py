@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from appliance.account import IN_THE_CLEAR
 from firmware.status import CaptureStatus, EndStatus, FlowStatus
 
 Tone = Literal["good", "warn", "bad", "idle"]
@@ -33,7 +34,18 @@ def judge(status: FlowStatus | None, desired: str, age_s: float, just_lost: int,
     if status.state != "ACTIVE":
         tone: Tone = "bad" if status.state == "ERROR" else "idle"
         return Verdict(status.state, tone, (status.message,) if status.message else ())
-    return _on_air(status, capture.message if capture else "") if status.picture is not None else _received(status, just_lost)
+    verdict = _on_air(status, capture.message if capture else "") if status.picture is not None else _received(status, just_lost)
+    return _alarmed(verdict, status.alarms)
+
+
+def _alarmed(verdict: Verdict, alarms: Iterable[str]) -> Verdict:
+    """With what the flow itself says somebody should know. Sending in the clear on purpose puts no picture at risk."""
+    fresh = [alarm for alarm in alarms if not any(alarm in reason or reason in alarm for reason in verdict.reasons)]
+    if verdict.tone == "bad":
+        fresh = [alarm for alarm in fresh if not alarm.startswith("the stream:")]  # of which there is none
+    if verdict.word == "LIVE" and any(IN_THE_CLEAR not in alarm for alarm in fresh):
+        verdict = replace(verdict, word="AT RISK", tone="warn")
+    return replace(verdict, reasons=(*verdict.reasons, *fresh))
 
 
 def _on_air(status: FlowStatus, camera_says: str) -> Verdict:

@@ -1,0 +1,181 @@
+"""The command with the new kinds of transport, as real processes: SRTP with FEC over two paths, RIST, outputs switched off and on."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from appliance.exits import AUTH, OK, USAGE
+from firmware.secrets import parse_srtp_key
+from tests.lab.programs import Program, pressbox, wait_until
+from tests.lab.recorder import Recorder
+
+PATTERN = "pattern?size=320x180&preset=ultrafast&bitrate=300k"
+
+
+def do(places, *arguments: str, stdin: str = "") -> str:
+    ended = pressbox(places, *arguments, stdin=stdin)
+    assert ended.returncode == OK, ended.stderr
+    assert ended.stderr == ""
+    return ended.stdout
+
+
+def last(program: Program) -> dict:
+    return json.loads(program.out[-1]) if program.out else {}
+
+
+def three_ports(udp_port) -> int:
+    """One with room for its FEC."""
+    while (port := udp_port()) > 65_000:
+        pass
+    return port
+
+
+def test_an_encrypted_pair_with_fec(places, udp_port):
+    do(places, "secret", "generate", "show", "--srtp")
+    ports = three_ports(udp_port), three_ports(udp_port)
+    sources = [f"srtp://@:{port}?key=secret:show&fec=on" for port in ports]
+    outputs = [f"srtp://127.0.0.1:{port}?key=secret:show&fec=5x5" for port in ports]
+    with Recorder() as got:
+        arguments = ("recv", sources[0], "--second", sources[1], "--window", "1000", f"udp://127.0.0.1:{got.port}")
+        with Program.pressbox(places, *arguments, "--stats", "0.2", "--json") as recv:
+            wait_until(lambda: recv.out, what="recv is up", among=[recv])
+            with Program.pressbox(places, "send", PATTERN, *outputs, "--stats", "0.2", "--json") as send:
+                wait_until(lambda: last(recv)["merge"]["state"] == "merged" and got.datagrams, what="merged", among=[recv, send])
+                wait_until(lambda: last(recv)["sources"][0]["fec_matrix"] == "5x5", what="the matrix", among=[recv, send])
+                assert [end["encryption"] for end in last(send)["outputs"]] == ["SRTP, AES-256-GCM"] * 2
+                told = last(recv)
+                assert [end["encryption"] for end in told["sources"]] == ["SRTP, AES-256-GCM"] * 2
+                assert told["account"]["alone"].keys() == {"in-a", "in-b"}
+                assert told["outputs"][0]["encryption"] == "in the clear"
+
+
+def test_rist_from_end_to_end(places, udp_port):
+    do(places, "secret", "generate", "show")
+    port, second = udp_port(), udp_port()
+    while abs(port - second) < 2:
+        second = udp_port()
+    with Recorder() as got:
+        source = f"rist://@:{port}?secret=secret:show&second={second}&buffer=100"
+        with Program.pressbox(places, "recv", source, f"udp://127.0.0.1:{got.port}", "--stats", "0.2") as recv:
+            wait_until(lambda: recv.errors, what="recv is up", among=[recv])
+            output = f"rist://127.0.0.1:{port}?secret=secret:show&second={second}&buffer=100"
+            with Program.pressbox(places, "send", PATTERN, output) as send:
+                wait_until(lambda: len(got.datagrams) > 30, what="a picture", among=[recv, send])
+                send.process.terminate()
+                assert send.wait() == OK
+            recv.process.terminate()
+            assert recv.wait() == OK
+        assert recv.said("encryption: in-a RIST, AES-256; out-1 in the clear")
+        assert recv.said("saved: ")
+        assert not recv.said("without a passphrase")
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("rist://127.0.0.1:{}", "RIST without a passphrase is in the clear; add secret=@file:PATH"),
+        ("rist://127.0.0.1:{}?profile=simple", "RIST in simple profile is in the clear"),
+        ("srt://127.0.0.1:{}", "SRT without a passphrase is in the clear; add passphrase=@file:PATH"),
+    ],
+)
+def test_an_end_in_the_clear_is_said_at_once(places, udp_port, url, words):
+    while (port := udp_port()) % 2:
+        pass
+    ended = pressbox(places, "send", PATTERN, url.format(port), "--seconds", "0.5")
+    assert ended.returncode == OK
+    assert f"pressbox: out-1: {words}" in ended.stderr
+    assert "encryption: out-1 in the clear" in ended.stderr
+
+
+def test_a_failover_says_which_source_plays(places, udp_port):
+    ports = udp_port(), udp_port()
+    arguments = [f"udp://@:{ports[0]}", "--second", f"udp://@:{ports[1]}", "--recover", "failover", "--primary", "second"]
+    with Recorder() as got:
+        out = f"udp://127.0.0.1:{got.port}"
+        with Program.pressbox(places, "recv", *arguments, "--silence", "300", out, "--stats", "0.2") as recv:
+            wait_until(lambda: recv.errors, what="recv is up", among=[recv])
+            with Program.pressbox(places, "send", PATTERN, f"udp://127.0.0.1:{ports[0]}", "-q") as send:
+                wait_until(lambda: recv.said("in-a plays: in-b"), what="the event", among=[recv, send])
+                wait_until(lambda: recv.said("in-a plays, "), what="what plays", among=[recv, send])
+                wait_until(lambda: got.datagrams, what="a picture", among=[recv, send])
+            wait_until(lambda: recv.said("alarm: the stream: "), what="the alarm", among=[recv])
+
+
+@pytest.mark.parametrize("more", [(), ("--second", "udp://@:6000")])
+def test_a_primary_source_needs_a_failover(places, more):
+    ended = pressbox(places, "recv", "udp://@:5004", *more, "udp://127.0.0.1:5010", "--primary", "first")
+    assert (ended.returncode, "--recover failover" in ended.stderr) == (USAGE, True)
+
+
+def test_srtp_keys_are_made_kept_and_checked(places):
+    do(places, "secret", "generate", "show", "--srtp")
+    assert len(parse_srtp_key((places.secrets / "show").read_text())) == 44
+    kept = (places.secrets / "show").read_text()
+    ended = pressbox(places, "secret", "set", "show", "--srtp", stdin="correct horse battery\n")
+    assert ended.returncode == AUTH
+    assert "the secret `show` is not set: no SRTP key, which is 44 random bytes in base64" in ended.stderr
+    assert "horse" not in ended.stderr
+    assert (places.secrets / "show").read_text() == kept
+    do(places, "secret", "set", "copy", "--srtp", stdin=kept + "\n")
+    assert (places.secrets / "copy").read_text() == kept
+
+
+def flow(**wall: object) -> str:
+    output = {"protocol": "rtp-fec", "name": "wall", "host": "127.0.0.1", "port": 5004, "secret": "show"} | wall
+    return json.dumps({"name": "hall", "sources": [{"protocol": "rist", "name": "in", "port": 5000, "clear": True}], "outputs": [output]})
+
+
+def test_a_passphrase_where_a_key_belongs_is_said_before_the_flow_runs(places):
+    do(places, "secret", "generate", "show")
+    for ended in (
+        pressbox(places, "flow", "create", "-", stdin=flow()),
+        pressbox(places, "send", PATTERN, "srtp://127.0.0.1:5004?key=secret:show"),
+    ):
+        assert ended.returncode == AUTH
+        assert "the secret `show` is no SRTP key" in ended.stderr
+        assert (places.secrets / "show").read_text() not in ended.stderr
+    assert do(places, "flow", "list") == ""
+    do(places, "secret", "generate", "show", "--srtp")
+    do(places, "flow", "create", "-", stdin=flow())
+    assert do(places, "flow", "show", "hall", "--urls").splitlines() == [
+        "in  in             rist://127.0.0.1:5000?buffer=200",
+        "out wall           srtp://127.0.0.1:5004?key=secret:show&fec=10x10&ttl=16",
+    ]
+
+
+def test_an_output_is_switched_off_and_on_while_the_flow_runs(places, udp_port):
+    with Recorder() as wall, Recorder() as truck:
+        made = {
+            "name": "hall",
+            "sources": [{"protocol": "camera", "name": "camera", "width": 320, "height": 180, "video_bps": 300_000, "preset": "ultrafast"}],
+            "outputs": [
+                {"protocol": "udp", "name": name, "host": "127.0.0.1", "port": got.port} for name, got in (("wall", wall), ("truck", truck))
+            ],
+        }
+
+        def outputs() -> list[str]:
+            (told,) = json.loads(do(places, "status", "--json"))
+            return [end["name"] for end in told["outputs"]]
+
+        do(places, "flow", "create", "-", "--start", stdin=json.dumps(made))
+        with Program.pressbox(places, "run", "--no-web") as box:
+            wait_until(lambda: wall.datagrams and truck.datagrams, what="on air", among=[box])
+            do(places, "flow", "disable", "hall", "wall")
+            wait_until(lambda: outputs() == ["truck"], what="wall is off", among=[box])
+            assert "(disabled)" in do(places, "flow", "show", "hall", "--urls")
+            before = len(wall.datagrams), len(truck.datagrams)
+            wait_until(lambda: len(truck.datagrams) > before[1] + 30, what="the other goes on", among=[box])
+            do(places, "flow", "enable", "hall", "wall")
+            wait_until(lambda: len(wall.datagrams) > before[0] + 30, what="wall is back", among=[box])
+            ended = pressbox(places, "flow", "disable", "hall", "walls")
+            assert (ended.returncode, "`walls` is not of flow hall; it has wall, truck" in ended.stderr) == (USAGE, True)
+
+
+def test_help_teaches_the_urls(places):
+    told = do(places, "send", "--help")
+    for word in ("rist://HOST:PORT", "srtp://HOST:PORT", "fec=10x10", "gather=5", "dscp=34", "clear=yes", "@env:VARIABLE"):
+        assert word in told
+    assert "--srtp" in do(places, "secret", "--help")
+    assert "disable" in do(places, "flow", "--help")
