@@ -14,6 +14,7 @@ from firmware.wire.seq import Unwrap
 from firmware.wire.ts import is_transport_stream
 
 FIRST_RATE_NS, RATE_NS = 100_000_000, 1_000_000_000  # how long the rate is measured, at the beginning and later
+NEVER = -1 << 62  # in place of a number
 MARGIN_NS = 20_000_000  # beyond the last FEC packet that may repair
 
 
@@ -35,7 +36,7 @@ class RtpStream:
         self._unwrap = Unwrap(16)
         self._lowest = self._highest = 0
         self._taken = 0  # numbers that came or were repaired, since they began
-        self._seen = [-1] * MAX_AHEAD
+        self._seen = [NEVER] * MAX_AHEAD
         self._lost_before = 0
         self._intervals_ns: deque[float] = deque(maxlen=3)  # between packets: one of them may hold a pause
         self._counted = (0, 0)  # number, and when
@@ -89,7 +90,7 @@ class RtpStream:
     def _count_anew(self) -> None:
         self._lost_before = self.lost
         self._taken = 0
-        self._seen = [-1] * MAX_AHEAD
+        self._seen = [NEVER] * MAX_AHEAD
         self._counted = (0, 0)
 
     def _take(self, number: int) -> None:

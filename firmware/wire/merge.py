@@ -108,6 +108,7 @@ class Merge:
         self._head = -1  # highest index filled
         self._gap_end: int | None = None  # first filled index behind a hole at `_next`
         self._history: dict[int, _Slot] = {}  # released
+        self._given_up: dict[int, int] = {}  # holes among them, and the legs that brought it too late
         self._oldest = 0  # no index in the history is lower
         self._placed_ns: int | None = None  # last time that a locked leg delivered
         self._clock: int | None = None  # the leg whose arrivals set the time
@@ -182,6 +183,7 @@ class Merge:
         self.lost += packets
         for leg in self.legs:
             leg.missed += packets
+        self._given_up.update(dict.fromkeys(range(self._next, self._next + packets), 0))
 
     def _count_missed(self, slot: _Slot) -> None:
         self.legs[slot.leg].saved += 1
@@ -199,6 +201,11 @@ class Merge:
             slot = self._history.get(index)
             if slot is None:
                 own.late += 1
+                brought = self._given_up.get(index)
+                if brought is not None:
+                    self._given_up[index] = brought | 1 << leg
+                    own.missed -= brought & 1 << leg == 0
+                    return
                 own.stray += 1
                 if own.stray >= MAX_STRAY:
                     self._unlock(leg, own)
@@ -312,6 +319,7 @@ class Merge:
         self.epochs += 1
         self._clock = leg
         self._history.clear()
+        self._given_up.clear()
         first = min(own.held)
         own.offset = self._next - first if self.epochs > 1 else 0
         self._next = self._oldest = first + own.offset
@@ -397,6 +405,8 @@ class Merge:
                 del self._history[self._oldest]
                 if self._index_of is not None and self._index_of.get(slot.datagram) == self._oldest:
                     del self._index_of[slot.datagram]
+            else:
+                self._given_up.pop(self._oldest, None)
             self._oldest += 1
 
 
