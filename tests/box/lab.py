@@ -24,10 +24,10 @@ from firmware.places import Places
 from firmware.secrets import generate
 from firmware.status import CaptureStatus, EndStatus, FlowStatus, read_snapshot
 from tests.lab.ports import FEC, free_ports
+from tests.lab.programs import TOOLS, RelayProcess
 from tests.lab.recorder import Difference, Recorder, difference
 
 T = TypeVar("T")
-TOOLS = Path(__file__).parents[1] / "lab"
 CAMERA = {"protocol": "camera", "name": "camera", "width": 640, "height": 360, "video_bps": 2_000_000, "preset": "ultrafast"}
 
 
@@ -42,34 +42,6 @@ def page_answers(port: int) -> bool:
 def feed(port: int, rate_bps: float) -> subprocess.Popen[bytes]:
     """`tests/lab/feed.py` as a process of its own."""
     return subprocess.Popen([sys.executable, str(TOOLS / "feed.py"), f"127.0.0.1:{port}", str(rate_bps)], stdin=subprocess.PIPE)
-
-
-class RelayProcess:
-    """`tests/lab/relay.py` as a process of its own, so that it takes nothing from what is measured."""
-
-    def __init__(self, target: tuple[str, int], *options: str) -> None:
-        self.process = subprocess.Popen(
-            [sys.executable, str(TOOLS / "relay.py"), f"{target[0]}:{target[1]}", *options],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout
-        host, port = self.process.stdout.readline().split()
-        self.address = (host, int(port))
-
-    def say(self, line: str) -> None:
-        assert self.process.stdin
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def counts(self) -> list[int]:
-        self.say("counts")
-        assert self.process.stdout
-        return [int(number) for number in self.process.stdout.readline().split()]
-
-    def close(self) -> None:
-        self.process.communicate()
 
 
 class Lab:

@@ -9,10 +9,12 @@ import threading
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Self
 
 from firmware.places import Places
 
+TOOLS = Path(__file__).parent
 PRESSBOX = [sys.executable, "-m", "appliance.cli"]
 
 
@@ -83,6 +85,34 @@ class Program:
 
     def __str__(self) -> str:
         return f"{' '.join(self.command)}\n" + "\n".join([*self.errors, *self.out][-20:])
+
+
+class RelayProcess:
+    """`tests/lab/relay.py` as a process of its own, so that it takes nothing from what is measured."""
+
+    def __init__(self, target: tuple[str, int], *options: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, str(TOOLS / "relay.py"), f"{target[0]}:{target[1]}", *options],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        host, port = self.process.stdout.readline().split()
+        self.address = (host, int(port))
+
+    def say(self, line: str) -> None:
+        assert self.process.stdin
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def counts(self) -> list[int]:
+        self.say("counts")
+        assert self.process.stdout
+        return [int(number) for number in self.process.stdout.readline().split()]
+
+    def close(self) -> None:
+        self.process.communicate()
 
 
 def wait_until(happened, timeout_s: float = 15.0, what: str = "", among: Iterable[Program] = ()):  # type: ignore[no-untyped-def]
