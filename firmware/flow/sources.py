@@ -115,42 +115,40 @@ class DatagramSource:
 
     def drain(self, now_ns: int) -> None:
         """Take what lies in the sockets; under a flood not all of it, for the loop has more to do."""
-        self._take_all(self._sockets[0], self._take, now_ns)
-        for port, opened in enumerate(self._sockets[1:], 1):
-            self._take_all(opened, partial(self._take_fec, port), now_ns)
-
-    def _take_all(self, opened: socket.socket, take: Callable[[bytes, tuple[str, int], int], None], now_ns: int) -> None:
-        receive = opened.recvfrom
-        for _ in range(FLOOD):
-            try:
-                datagram, peer = receive(LARGEST, socket.MSG_DONTWAIT)
-            except BlockingIOError:
+        for _ in range(FLOOD // BURST):
+            empty = self._read_some(BURST, now_ns)
+            for port in range(1, len(self._sockets)):  # each time: FEC is of use only beside its media
+                self._read_fec(port, now_ns)
+            if empty:
                 return
-            except OSError:
-                self.tally.dropped += 1
-                continue
-            take(datagram, peer, now_ns)
 
     def _read(self, now_ns: int) -> None:
-        receive, take = self._sockets[0].recvfrom, self._take
         burst = BURST if now_ns - self._read_ns < LONE_NS else 1
         self._read_ns = now_ns
-        for _ in range(burst):
+        self._read_some(burst, now_ns)
+
+    def _read_some(self, most: int, now_ns: int) -> bool:
+        """True when nothing is left."""
+        receive, take = self._sockets[0].recvfrom, self._take
+        for _ in range(most):
             try:
                 datagram, peer = receive(LARGEST, socket.MSG_DONTWAIT)
             except BlockingIOError:
-                return
+                return True
             except OSError:
                 self.tally.dropped += 1
                 continue
             take(datagram, peer, now_ns)
+        return False
 
     def _read_fec(self, port: int, now_ns: int) -> None:
-        try:
-            datagram, peer = self._sockets[port].recvfrom(LARGEST, socket.MSG_DONTWAIT)
-        except OSError:
-            return
-        self._take_fec(port, datagram, peer, now_ns)
+        receive = self._sockets[port].recvfrom
+        for _ in range(BURST):  # after a stall it is needed before the media that it repairs are due
+            try:
+                datagram, peer = receive(LARGEST, socket.MSG_DONTWAIT)
+            except OSError:
+                return
+            self._take_fec(port, datagram, peer, now_ns)
 
     def _take(self, datagram: bytes, peer: tuple[str, int], now_ns: int) -> None:
         tally = self.tally

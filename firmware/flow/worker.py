@@ -28,6 +28,7 @@ from firmware.net.links import LinkWatch
 from firmware.status import FlowStatus, write_snapshot
 
 TICK_NS = 100_000_000
+LATE_NS = 10_000_000  # held up for so long: what lies in the sockets comes before what has become due meanwhile
 SNAPSHOT_NS = 500_000_000
 SWITCH_INTERVAL_S = 0.0005  # a leg's thread must not wait 5 ms for the loop to give way
 AT_ONCE = 1 << 62  # in place of a time of arrival: wake up in any case
@@ -99,6 +100,8 @@ class FlowWorker:
                 if self._readers_changed:
                     break  # the others may be closed by now; if not, they are still ready the next time
             if not running.lazy_ns:
+                if now_ns - due_ns > LATE_NS:
+                    running.drain(now_ns)
                 running.carry(now_ns)
             elif not self._flows or now_ns >= self._looked_ns + running.lazy_ns:
                 self._look(now_ns)
