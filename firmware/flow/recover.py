@@ -172,8 +172,7 @@ class Merged:
 
 
 def _wait_as_long(order: Merge, repair_ns: int) -> None:
-    """At once when it is longer; shorter only when it is much shorter, for then less was measured than there is, in a pause."""
-    if repair_ns and not order.window_ns / 2 < repair_ns <= order.window_ns:
+    if repair_ns:
         order.window_ns = max(repair_ns, REORDER_NS)
 
 

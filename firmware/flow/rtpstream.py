@@ -38,7 +38,8 @@ class RtpStream:
         self._taken = 0  # numbers that came or were repaired, since they began
         self._seen = [NEVER] * MAX_AHEAD
         self._lost_before = 0
-        self._intervals_ns: deque[float] = deque(maxlen=3)  # between packets: one of them may hold a pause
+        self._intervals_ns: deque[float] = deque(maxlen=3)  # between packets, as measured: one of them may hold a pause
+        self._interval_ns = 0.0
         self._counted = (0, 0)  # number, and when
 
     def open(self, datagram: bytes, port: int, now_ns: int) -> bytes | None:
@@ -85,7 +86,7 @@ class RtpStream:
     def repair_ns(self) -> int:
         """How long after its own time a packet may still be repaired; 0 without FEC."""
         span = self.decoder.span_packets() if self.decoder is not None else 0
-        return round(span * median(self._intervals_ns)) + MARGIN_NS if span and self._intervals_ns else 0
+        return round(span * self._interval_ns) + MARGIN_NS if span and self._interval_ns else 0
 
     def _count_anew(self) -> None:
         self._lost_before = self.lost
@@ -104,7 +105,14 @@ class RtpStream:
         if now_ns - since_ns >= (RATE_NS if self._intervals_ns else FIRST_RATE_NS):
             if since_ns and number > since:
                 self._intervals_ns.append((now_ns - since_ns) / (number - since))
+                self._judge_intervals()
             self._counted = (number, now_ns)
+
+    def _judge_intervals(self) -> None:
+        """Longer at once, shorter only when it is much shorter for a while: a wait that is too short loses, one that changes shows."""
+        measured = self._intervals_ns
+        if median(measured) > self._interval_ns or (len(measured) == 3 and 2 * max(measured) < self._interval_ns):
+            self._interval_ns = median(measured)
 
     def _payloads(self, repaired: list[Repaired]) -> list[Rebuilt]:
         rebuilt = []
