@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator
 
 from firmware.wire import ts
 from firmware.wire.checks import Due, Fault, Faults
+from firmware.wire.pcr import Place
 from firmware.wire.tables import Tables
 
 SYNC_LOST, SYNC_FOUND = 2, 5  # packets running (5.2.1, 1.1)
@@ -49,13 +50,13 @@ class Health:
         self._stream_ns = 0  # runs while packets arrive
         self._pushed_ns: int | None = None
         self._rated: tuple[int, int] | None = None  # time, and packets so far, when the rate was last told
-        self._packets = 0
+        self._packets = self._nulls = 0
         self._begin()
 
     def _begin(self) -> None:
         self._expected: dict[int, int] = {}  # next control byte by PID
         self._history: deque[bytes] = deque(maxlen=HISTORY)
-        self._breaks = 0  # of continuity: places before and after do not compare
+        self._breaks = 0  # of continuity
         self._wrong_syncs = self._right_syncs = 0  # running
         self._lost = self._in_doubt = self._silent = False
         self._tables = Tables(self._stream_ns)
@@ -107,6 +108,7 @@ class Health:
                 continue
             for word, control, at in zip(_WORDS(datagram), datagram[_CONTROLS], _PLACES):  # noqa: B905 - strict costs a tenth
                 if word == ts.NULL_PID:
+                    self._nulls += 1
                     continue
                 if next_of(word) == control:
                     expected[word] = _NEXT[control]
@@ -176,7 +178,9 @@ class Health:
                 word, control = datagram[at + 1] << 8 | datagram[at + 2], datagram[at + 3]
                 if self._expected.get(word) == control:
                     self._expected[word] = _NEXT[control]
-                elif word != ts.NULL_PID:
+                elif word == ts.NULL_PID:
+                    self._nulls += 1
+                else:
                     self._look(datagram, at, word, control)
         self._packets += len(datagram) // ts.PACKET
         self._history.append(datagram)
@@ -217,18 +221,22 @@ class Health:
         if expected is not None and not flags & 0x80 and not self._is_next(data, at, pid, control, expected):
             return
         tables, now_ns, faults = self._tables, self._stream_ns, self._faults
-        if control & 0xC0:
-            self._scrambled.add(pid)
         never = _NEVER if pid in tables.sections else 0
+        if control & 0xC0 and not never:
+            self._scrambled.add(pid)
         self._expected[pid] = control & 0xC0 | 0x10 | control + 1 & 15 | never
         if never and control & 0x10:
             sections = tables.sections
+            if flags & 0x80:
+                sections[pid].forget()
             tables.look(pid, data, at, now_ns, faults)
             if sections is not tables.sections:
                 self._mark_tables()
         if flags & 0x10 and (clock := tables.clocks.get(pid)) and (pcr := ts.pcr_of(data, at)) is not None:
-            clock.push(pcr, self._packets + at // ts.PACKET, self._breaks, bool(flags & 0x80), now_ns, faults)
+            place = Place(self._packets + at // ts.PACKET, self._nulls, self._breaks)
+            clock.push(pcr, place, bool(flags & 0x80), now_ns, faults)
         if word & 0x4000 and (stream := tables.streams.get(pid)):
+            stream.due.came(now_ns)
             if control & 0xC0:
                 stream.scrambled()
             else:

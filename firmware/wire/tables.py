@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import islice
+
 from firmware.wire import psi, ts
 from firmware.wire.checks import Due, Faults
 from firmware.wire.pcr import Clock, Stream
 
-TABLE_NS = 500_000_000
+TABLE_NS = 550_000_000  # half a second, and what a network may shift: they are told by arrival
 CAT_NS = 1_000_000_000  # 2.6 names no time
 
 MAX_PROGRAMMES = 256  # watched; a PAT may list 65,535
 MAX_STREAMS = 1024
 MAX_SECTIONS = 256  # whose checksum is known to be right
-MAX_CHANGES = 64  # of tables from tick to tick; more wait for the tick
+MAX_CHANGES = 8  # of tables that are followed at once, from tick to tick; more wait for the tick
 
 DVB = {psi.PAT_PID: "PAT", psi.CAT_PID: "CAT", 0x10: "NIT", 0x11: "SDT", 0x12: "EIT", 0x14: "TDT"}  # EN 300 468, table 1
 
 
 class Programme:
-    __slots__ = ("due", "pmt_pid", "section", "streams")
+    __slots__ = ("due", "pcr_pid", "pmt_pid", "section", "streams")
 
     def __init__(self, pmt_pid: int, now_ns: int) -> None:
         self.pmt_pid = pmt_pid
         self.due = Due("pmt", TABLE_NS, now_ns)
         self.section = b""
+        self.pcr_pid = ts.NULL_PID
         self.streams: dict[int, int] = {}  # stream_type by PID
+
+    def read(self, section: bytes) -> None:
+        self.section = section
+        self.pcr_pid, self.streams = psi.streams(section)
+
+    def watched(self) -> Iterator[int]:
+        """The PIDs of its pictures and sounds."""
+        return (pid for pid, kind in self.streams.items() if kind in psi.VIDEO or kind in psi.AUDIO)
 
 
 class Tables:
@@ -38,6 +50,7 @@ class Tables:
         self.pat_due = Due("pat", TABLE_NS, now_ns)
         self.cat_due = Due("cat", CAT_NS, now_ns)
         self._pat: dict[int, bytes] = {}  # by section_number
+        self._pat_changed = False
         self._right: set[bytes] = set()  # sections with a right checksum: an unchanged one costs a look-up
         self._changes = 0  # since the last tick
 
@@ -99,6 +112,7 @@ class Tables:
         if any(other[3:6] != section[3:6] for other in self._pat.values()):  # another transport stream or version
             self._pat.clear()
         self._pat[section[6]] = section
+        self._pat_changed = True
         self._on_change(now_ns)
 
     def _on_pmt(self, pid: int, section: bytes, now_ns: int, faults: Faults) -> None:
@@ -107,7 +121,7 @@ class Tables:
             return
         _came(programme.due, now_ns, faults)
         if programme.section != section and psi.is_current(section):
-            programme.section = section
+            programme.read(section)
             self._on_change(now_ns)
 
     def _on_change(self, now_ns: int) -> None:
@@ -117,25 +131,28 @@ class Tables:
 
     def _follow(self, now_ns: int) -> None:
         """Watch what the tables list now; what was watched before and still is keeps its times."""
+        if self._pat_changed:
+            self._pat_changed = False
+            self._follow_pat(now_ns)
+        listed = ((pid, programme) for programme in self.programmes.values() for pid in programme.watched() if pid not in self.sections)
+        streams: dict[int, Stream] = {}
+        for pid, programme in islice(listed, MAX_STREAMS):
+            streams[pid] = self.streams.get(pid) or Stream(now_ns)
+            streams[pid].pcr_pid = programme.pcr_pid
+        clocks = {programme.pcr_pid for programme in self.programmes.values()} - {ts.NULL_PID}  # none: 2.4.4.9
+        self.clocks = {pid: self.clocks.get(pid) or Clock(now_ns) for pid in clocks}
+        self.streams = streams
+
+    def _follow_pat(self, now_ns: int) -> None:
         listed: dict[int, int] = {}
         for section in self._pat.values():
             listed |= psi.programmes(section)
         before, self.programmes = self.programmes, {}
-        for number, pid in list(listed.items())[:MAX_PROGRAMMES]:
+        for number, pid in islice(listed.items(), MAX_PROGRAMMES):
             old = before.get(number)
             self.programmes[number] = old if old is not None and old.pmt_pid == pid else Programme(pid, now_ns)
         pids = {psi.PAT_PID, psi.CAT_PID, *(programme.pmt_pid for programme in self.programmes.values())}
         self.sections = {pid: self.sections.get(pid) or psi.Sections() for pid in pids}
-        clocks: dict[int, Clock] = {}
-        streams: dict[int, Stream] = {}
-        for programme in self.programmes.values():
-            pcr_pid, programme.streams = psi.streams(programme.section)
-            if pcr_pid != ts.NULL_PID:  # none: 2.4.4.9
-                clocks[pcr_pid] = self.clocks.get(pcr_pid) or Clock(now_ns)
-            for pid, kind in programme.streams.items():
-                if (kind in psi.VIDEO or kind in psi.AUDIO) and pid not in pids and len(streams) < MAX_STREAMS:
-                    streams[pid] = self.streams.get(pid) or Stream(pcr_pid, now_ns)
-        self.clocks, self.streams = clocks, streams
 
 
 def _came(due: Due, now_ns: int, faults: Faults) -> None:
