@@ -175,6 +175,7 @@ class RistOutput(Rist, kw_only=True, tag="rist"):
     bind_device: str = ""
     second_bind_address: str = ""
     second_bind_device: str = ""
+    dscp: Dscp = 0
     enabled: bool = True
     gather_ms: GatherMs = 0
 

@@ -27,7 +27,8 @@ UNHEARD_NS = 2_500_000_000  # librist's reports come twice a second, and a far e
 REOPEN_NS = 10_000_000_000  # nobody answers for so long: a name may lead elsewhere by now
 RETRY_S = 2.0
 WATCH_S = 0.5
-RENEW_NS = 1_500_000_000
+RENEW_NS = 1_500_000_000  # the silence after which librist starts afresh, with nobody let in
+LOOK_NS = 500_000_000
 
 _SAID = (  # a part of a line of librist's log, and what it means for whoever reads the status
     ("Malformed packet", "somebody sends with another passphrase, or no RIST"),
@@ -78,6 +79,8 @@ class RistLeg:
             passphrase=self._passphrase,
             key_bits=spec.key_bits,
             profile=spec.profile,
+            allow=spec.allow,
+            exclusive=True,
         )
 
     def _admit(self, address: str, port: int) -> bool:
@@ -89,7 +92,7 @@ class RistLeg:
         return port != self.spec.port and address in self._receiver.peers.values()
 
     def _run(self) -> None:
-        take, wait, simple = self._take, self._closing.wait, self.spec.profile == "simple"
+        take, wait, pair, looked_ns = self._take, self._closing.wait, bool(self.spec.second_port), 0
         while not self._closing.is_set():
             try:
                 datagrams = self._receiver.receive(WAIT_MS)
@@ -100,20 +103,29 @@ class RistLeg:
                 for datagram in datagrams:
                     take(datagram, now_ns)
                 self._wake(now_ns)
+                if pair and now_ns - looked_ns > LOOK_NS:
+                    looked_ns = now_ns
+                    self._receiver.look_at_ports()
                 wait(GATHER_S)
-            elif simple and time.monotonic_ns() - max(self._opened_ns, self._heard_ns) > RENEW_NS:
+            elif self._is_stale(time.monotonic_ns()):
                 self._renew()
 
+    def _is_stale(self, now_ns: int) -> bool:
+        """Nothing comes any more from whom librist let in, or never did: it listens to no other one until it begins anew."""
+        latency_ns = self.spec.latency_ms * 1_000_000
+        since_ns = max(self._opened_ns, self._heard_ns, self._receiver.admitted_ns + latency_ns)
+        return now_ns - since_ns > RENEW_NS
+
     def _renew(self) -> None:
-        """In simple profile librist keeps a sender that is gone for seven seconds, and takes no other one."""
         self._opened_ns = time.monotonic_ns()
         with self._renewing:
-            if self._closing.is_set() or (self._receiver.open and not self._receiver.peers):
+            if self._closing.is_set() or (self._receiver.open and not self._receiver.admitted_ns):
                 return
             figures = self._receiver.statistics()
             self._lost += figures.lost
             self._repaired += figures.repaired
-            self._refused += self._receiver.refused
+            self._refused += self._receiver.refused + self._receiver.filtered
+            self._filtered = 0
             self._receiver.close()
             try:
                 self._receiver = self._open()
@@ -173,10 +185,8 @@ class RistLeg:
         """Why nothing comes, as far as somebody knows."""
         if message := self.message or said(self._receiver.log, now_ns):
             return message
-        if self._passphrase and filtered > self._filtered:
-            return "what comes is not encrypted; give the sender the passphrase"
-        if self._receiver.refused and not self._receiver.peers:
-            return "who sends is not on the allowlist"
+        if filtered > self._filtered:
+            return f"{'what comes is not encrypted, or ' if self._passphrase else ''}who sends is not on the allowlist"
         return ""
 
     def close(self) -> None:
@@ -202,10 +212,10 @@ class RistSend:
         self.tally = Tally()
         self.message = ""
         self._passphrase = passphrase
-        self._paths = [rist.Path(spec.host, spec.port, spec.bind_address, spec.bind_device)]
+        self._paths = [rist.Path(spec.host, spec.port, spec.bind_address, spec.bind_device, spec.dscp)]
         if spec.second_port:
             host = spec.second_host or spec.host
-            self._paths.append(rist.Path(host, spec.second_port, spec.second_bind_address, spec.second_bind_device))
+            self._paths.append(rist.Path(host, spec.second_port, spec.second_bind_address, spec.second_bind_device, spec.dscp))
         self._sender: rist.RistSender | None = None
         self._figures: rist.SenderStatistics | None = None
         self._repeated = self._not_repeated = 0  # of senders that are closed

@@ -33,7 +33,8 @@ from firmware.net.librist import (
     Stats,
     load,
 )
-from firmware.net.ristsocket import Taken, check_free
+from firmware.net.ristfilter import Peer, plain, program
+from firmware.net.ristsocket import Taken, check_free, source_port
 from firmware.net.riststatistics import (
     PathStatistics,
     ReceiverStatistics,
@@ -66,6 +67,7 @@ MAX_PASSPHRASE_BYTES = 127
 MAX_DATAGRAM = 1456
 SESSION_TIMEOUT_MS = 2000  # librist's own default for a config that is filled by hand is 250: any outage would end the session
 REPORT_MS = 500
+GONE_S, BACK_S = 1.5, 0.2
 FIFO_PACKETS = 8192  # between librist and `receive`; a power of two
 REORDER_MS, SHORTEST_RTT_MS, RETRIES = 15, 5, 40
 CNAME = b"pressbox"  # in RTCP; librist's own is made of this machine's name, which is nobody's business
@@ -80,6 +82,7 @@ class Path:
     port: int
     bind_address: str = ""
     bind_device: str = ""
+    dscp: int = 0
 
 
 class Datagram(NamedTuple):
@@ -148,9 +151,6 @@ class _End:
         return next((line.message for line in reversed(self.log.lines) if line.level <= 3), "librist says no more")
 
     def _start(self) -> None:
-        if self._encrypted:
-            for taken in self._sockets:
-                taken.refuse_unencrypted()
         self.log.quieten()
         self.library.alive.add(self)
         if self._lib.rist_start(self._context) != 0:
@@ -170,7 +170,7 @@ class _End:
 
     @property
     def filtered(self) -> int:
-        """Datagrams that the kernel did not hand over: not encrypted as they must be, or not read in time."""
+        """Datagrams that the kernel did not hand over: from elsewhere, not encrypted as they must be, or not read in time."""
         return sum(taken.dropped for taken in self._sockets)
 
     def close(self) -> None:
@@ -215,9 +215,13 @@ class RistSender(_End):
         far_end = address_of(resolve(path.host, path.port, family))
         self.far_ends.append(far_end)
         taken = self._add_peer(f"rist://{far_end}", passphrase)
-        if path.bind_address or path.bind_device:
-            for one in taken:
+        far_port = far_end.port if self.profile == "main" else 0
+        peers = None if plain(far_end.host).is_multicast else [Peer(far_end.host, far_port)]
+        for one in taken:
+            if path.bind_address or path.bind_device:
                 one.bind(path.bind_address, path.bind_device)
+            one.mark(path.dscp)
+            one.hear_only(program(encrypted=self._encrypted, peers=peers))
 
     def send(self, datagrams: Sequence[bytes]) -> int:
         """How many were taken: 0 once it is closed."""
@@ -243,6 +247,10 @@ class RistReceiver(_End):
     """`admit` is asked about an address, and the port of ours it came to, before anything of it is taken. It is asked on librist's
     thread, and all else of the receiver stands still while it thinks: so it looks things up in memory and does nothing else. When it
     fails, the sender is refused.
+
+    Of who is not among `allow` the kernel lets nothing through to librist. With `exclusive`, once somebody is let in at a port, it
+    lets through only what comes from there, from that very port, until this receiver is closed or a second port shows that the
+    first one's sender is gone.
     """
 
     def __init__(
@@ -254,10 +262,16 @@ class RistReceiver(_End):
         passphrase: str = "",
         key_bits: int = 256,
         profile: Profile = "main",
+        allow: Sequence[str] | None = None,
+        exclusive: bool = False,
     ) -> None:
         super().__init__(profile, latency_ms, passphrase, key_bits)
         self.refused = 0  # times that somebody was turned away
         self.peers: dict[int, str] = {}  # address of each peer that is let in
+        self.admitted_ns = 0  # the last one
+        self._exclusive = exclusive
+        self._everybody = program(encrypted=self._encrypted, allowed=allow)
+        self._held: dict[int, bytes] = {}  # by port of ours: the program that lets its sender through alone
         self._admit = admit
         self._statistics = ReceiverStatistics()
         self._connected = CONNECT_CALLBACK(self._on_connect)
@@ -270,7 +284,8 @@ class RistReceiver(_End):
             self._lib.rist_auth_handler_set(context, self._connected, self._disconnected, None)
             self._lib.rist_receiver_set_output_fifo_size(context, FIFO_PACKETS)
             for place in places:
-                self._add_peer(f"rist://@{place}", passphrase)
+                for taken in self._add_peer(f"rist://@{place}", passphrase):
+                    taken.hear_only(self._everybody)
             self._start()
         except Exception:
             self.close()
@@ -281,12 +296,30 @@ class RistReceiver(_End):
         try:
             text = address.decode()
             if self._admit(text, own_port):
+                if self._exclusive and peer:
+                    self._hold(own_port, Peer(text, source_port(peer, text)))
                 self.peers[peer or 0] = text
+                self.admitted_ns = time.monotonic_ns()
                 return 0
         except Exception as failure:
             self.failure = failure
         self.refused += 1
         return -1
+
+    def _hold(self, own_port: int, peer: Peer) -> None:
+        self._held[own_port] = program(encrypted=self._encrypted, peers=[peer])
+        for taken in self._sockets:
+            if taken.port == own_port:
+                taken.hear_only(self._held[own_port])
+
+    def look_at_ports(self) -> None:
+        """Of two ports with two paths: one whose sender is silent hears everybody again, until that one comes back."""
+        for taken in self._sockets:
+            held, silent_s = self._held.get(taken.port), taken.silent_s()
+            if held and taken.program == held and silent_s > GONE_S:
+                taken.hear_only(self._everybody)
+            elif held and taken.program != held and silent_s < BACK_S:
+                taken.hear_only(held)
 
     def _on_disconnect(self, _opaque: int | None, peer: int | None) -> int:
         self.peers.pop(peer or 0, None)

@@ -3,45 +3,28 @@
 - It opens listening ports with SO_REUSEADDR: a second program takes the same port, and nobody is told.
 - Its sending sockets block: a full interface queue would hold up whoever sends.
 - It binds a sending socket to no address and no device.
-- With a passphrase set it takes some packets that were never encrypted: those that claim a key with the nonce 0 (0.2.7 and
-  0.2.11 skip decryption then), and in 0.2.7 those without a sequence number. Whoever may send here by address could put a
-  stream of his own in without knowing the passphrase. A filter in the kernel drops both kinds.
-
-Header of a packet, RFC 2784 and 2890 as TR-06-2 uses them: one byte of flags, C 0x80, K 0x20, S 0x10; then version and type;
-then 4 bytes checksum with C, 4 bytes nonce with K, 4 bytes sequence number with S.
+- It marks no packet for the network's queues.
+- It reads what anybody sends to them: `ristfilter` says what the kernel keeps away.
 """
 
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import re
 import socket
 import struct
+import time
 from contextlib import suppress
 
 from firmware.net.librist import RistError
 from firmware.net.sockaddr import ANY_OF_FAMILY, Address
 
 SO_ATTACH_FILTER, SO_MEMINFO = 26, 55  # not in Python's socket module
+SIOCGSTAMP = 0x8906
 DROPS = 8  # SK_MEMINFO_DROPS
-UDP_HEADER = 8  # a socket filter of UDP sees the packet from there
-
-_LOAD_BYTE, _LOAD_WORD, _IF_BITS, _IF_EQUAL, _RETURN = 0x30, 0x20, 0x45, 0x15, 0x06  # classic BPF
-_C, _K, _S = 0x80, 0x20, 0x10
-_WHOLE, _NOTHING = 0xFFFF, 0
-
-_PROGRAM = (  # code, jump if true, jump if false, operand
-    (_LOAD_BYTE, 0, 0, UDP_HEADER),
-    (_IF_BITS, 0, 7, _S),  # no sequence number: drop
-    (_IF_BITS, 0, 5, _K),  # no key, but a sequence number: librist itself refuses it, and says so
-    (_IF_BITS, 0, 2, _C),
-    (_LOAD_WORD, 0, 0, UDP_HEADER + 8),
-    (_IF_EQUAL, 3, 2, 0),
-    (_LOAD_WORD, 0, 0, UDP_HEADER + 4),
-    (_IF_EQUAL, 1, 0, 0),
-    (_RETURN, 0, 0, _WHOLE),
-    (_RETURN, 0, 0, _NOTHING),
-)
+INSTRUCTION_BYTES = 8
 
 
 def check_free(address: str, port: int) -> None:
@@ -63,6 +46,8 @@ class Taken:
         self._socket = socket.socket(fileno=os.dup(descriptor))
         self._descriptor = descriptor
         self._dropped = 0
+        self.program = b""  # in the kernel
+        self._since = time.monotonic()
         self._socket.setblocking(False)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 0)
 
@@ -83,13 +68,38 @@ class Taken:
         self._socket.close()
         self._socket = socket.socket(fileno=os.dup(self._descriptor))
 
-    def refuse_unencrypted(self) -> None:
-        program = b"".join(struct.pack("HBBI", *instruction) for instruction in _PROGRAM)
-        buffer = ctypes.create_string_buffer(program, len(program))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("HP", len(_PROGRAM), ctypes.addressof(buffer)))
-        with suppress(BlockingIOError):  # what came before the filter
+    @property
+    def port(self) -> int:
+        return int(self._socket.getsockname()[1])
+
+    def mark(self, dscp: int) -> None:
+        if self._socket.family == socket.AF_INET:
+            self._socket.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+        else:
+            self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+
+    def hear_only(self, program: bytes) -> None:
+        """From now on what the program lets through, and nothing of what came before."""
+        self.program = program
+        self._attach(program)
+        with suppress(OSError):
             while True:
                 self._socket.recv(1)
+
+    def _attach(self, program: bytes) -> None:
+        buffer = ctypes.create_string_buffer(program, len(program))
+        where = struct.pack("HP", len(program) // INSTRUCTION_BYTES, ctypes.addressof(buffer))
+        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, where)
+
+    def silent_s(self) -> float:
+        """How long nothing came that librist took; since the first time somebody asked."""
+        stamp = bytearray(16)
+        try:
+            fcntl.ioctl(self._socket.fileno(), SIOCGSTAMP, stamp)
+        except OSError:
+            return time.monotonic() - self._since  # nothing came so far
+        seconds, micros = struct.unpack("ll", stamp)
+        return max(0.0, time.time() - float(seconds + micros / 1e6))
 
     @property
     def dropped(self) -> int:
@@ -100,3 +110,19 @@ class Taken:
 
     def close(self) -> None:
         self._socket.close()
+
+
+def source_port(peer: int, address: str) -> int:
+    """The UDP port of somebody who connects; 0 where it cannot be told.
+
+    0.2.7 hands over two letters of the address in its place. It is in librist's `struct rist_peer`, whose layout is nobody's business:
+    in there, in as much memory as malloc gave for it, stands the socket address, and of that all but the port is known.
+    """
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    host = socket.inet_pton(family, address.partition("%")[0])
+    between = b".{4}" if family == socket.AF_INET6 else b""  # flow information
+    pattern = re.escape(struct.pack("=H", family)) + b"(..)" + between + re.escape(host)
+    libc = ctypes.CDLL(None)
+    libc.malloc_usable_size.restype, libc.malloc_usable_size.argtypes = ctypes.c_size_t, (ctypes.c_void_p,)
+    found = set(re.findall(pattern, ctypes.string_at(peer, libc.malloc_usable_size(peer)), re.DOTALL))
+    return int.from_bytes(found.pop(), "big") if len(found) == 1 else 0

@@ -211,7 +211,7 @@ def test_a_sender_that_comes_again_is_taken_soon(ends, mode):
 @pytest.mark.parametrize(
     ("source", "output", "words"),
     [
-        (SECRET, CLEAR, "what comes is not encrypted; give the sender the passphrase"),
+        (SECRET, CLEAR, "what comes is not encrypted, or who sends is not on the allowlist"),
         (CLEAR, SECRET, "what comes is encrypted, and this source has no passphrase"),
         (CLEAR, SIMPLE, "what comes is of another RIST profile, or no RIST"),
         (SIMPLE, CLEAR, "somebody sends with another passphrase, or no RIST"),

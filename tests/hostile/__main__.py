@@ -59,12 +59,19 @@ def row(attack: Attack, o: Outcome) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/hostile", description=__doc__)
-    parser.add_argument("ports", nargs="*", metavar="PORT", help=f"all whose name begins so; there are: {', '.join(k.name for k in KINDS)}")
+    parser.add_argument(
+        "ports", nargs="*", metavar="PORT", help=f"by name, or all whose name begins so; there are: {', '.join(k.name for k in KINDS)}"
+    )
     parser.add_argument("--count", type=int, default=1_000_000, help="datagrams at each port, paced, and as many at full rate")
     parser.add_argument("--per-second", type=int, default=25_000, help="of a paced attack, at most")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    kinds = [kind for kind in KINDS if not given.ports or any(kind.name.startswith(name) for name in given.ports)]
+    names = {kind.name for kind in KINDS}
+    kinds = [
+        kind
+        for kind in KINDS
+        if not given.ports or kind.name in given.ports or any(kind.name.startswith(name) for name in given.ports if name not in names)
+    ]
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="pb-") as folder:
         try:

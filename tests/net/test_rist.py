@@ -89,11 +89,13 @@ def test_loss_is_repaired_and_counted(lab, mode):
     receiver = lab.receiver(port, latency_ms=400, **MODES[mode])
     entry = lab.port()
     with ExitStack() as relays:
-        first = relays.enter_context(Relay((HOST, port), listen=(HOST, entry), loss=0.05, seed=3, delay_ms=2))
+        first = relays.enter_context(Relay((HOST, port), listen=(HOST, entry), seed=3, delay_ms=2))
         relays.enter_context(Relay((HOST, port + 1), listen=(HOST, entry + 1), delay_ms=2))  # RTCP of simple profile
         sender = lab.sender(entry, latency_ms=400, **MODES[mode])
         lab.feed(sender)
         collect = Collect(receiver)
+        collect.count(100)  # before both ends know each other nothing is asked for again
+        first.forward.loss = 0.05
         collect.count(800)
         assert whole(collect.numbers)
         assert first.forward.lost > 20
