@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 
+from appliance.account import IN_THE_CLEAR
+from firmware.status import EndStatus
+
 THIN = "\N{NARROW NO-BREAK SPACE}"
 WIDTH, HEIGHT = 120, 26  # of a sparkline, in its own units
 GAP_S = 3.0  # without a sample for longer, the line breaks
@@ -38,7 +41,13 @@ def duration(seconds: float) -> str:
 def protocol(tag: str) -> str:
     """`srt-listener` as a person says it."""
     name, _, side = tag.partition("-")
-    return f"{name.upper()} {side}".strip() if name in ("srt", "rtp", "udp") else tag
+    side = "+ FEC" if side == "fec" else side
+    return f"{name.upper()} {side}".strip() if name in ("srt", "rist", "rtp", "udp") else tag
+
+
+def exposed(end: EndStatus) -> bool:
+    """In the clear, and not on this machine alone."""
+    return end.encryption == IN_THE_CLEAR and not end.peer.startswith(("127.", "[::1]", "::1:", "localhost:"))
 
 
 def sparkline(samples: Iterable[tuple[float, float]], span_s: float = 60.0) -> list[str]:

@@ -18,6 +18,8 @@ def player_lines(output: model.Output, secret_file: Path | None = None, host: st
     """
     if isinstance(output, model.Srt):
         return _srt_lines(output, secret_file, host)
+    if isinstance(output, model.Rist) or (isinstance(output, model.RtpOutput) and output.secret):
+        return {}  # RIST is called by us, and no player knows AES-256-GCM for SRTP
     group = is_multicast(output.host)
     place = f"{bracketed(output.host)}:{output.port}" if group else f":{output.port}"
     scheme = "rtp" if isinstance(output, model.RtpOutput) else "udp"

@@ -11,7 +11,7 @@ import msgspec
 from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from appliance import words
+from appliance import account, words
 from appliance.ask import Refused, ask
 from appliance.verdict import worst
 from appliance.web.guard import check_form
@@ -25,7 +25,7 @@ LONGEST_CUT_S = 30
 OLD_PICTURE_S = 5.0
 
 pages = Blueprint("pages", __name__)
-for written in (words.count, words.rate, words.milliseconds, words.duration, words.protocol, words.sparkline):
+for written in (words.count, words.rate, words.milliseconds, words.duration, words.protocol, words.exposed, words.sparkline):
     pages.add_app_template_filter(written)
 
 
@@ -111,6 +111,7 @@ def _shown() -> dict[str, Any]:
         "picture_age_s": _picture_age_s,
         "played_with": _played_with,
         "old_picture_s": OLD_PICTURE_S,
+        "account": account,
     }
 
 

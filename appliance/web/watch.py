@@ -44,6 +44,11 @@ class View:
     def capture_stale(self) -> bool:
         return self.capture is not None and time.time() - self.capture.at > STALE_S
 
+    @property
+    def switched_off(self) -> list[str]:
+        """Outputs that are defined and disabled."""
+        return [output.name for output in self.flow.outputs if not output.enabled] if self.flow else []
+
     def may_cut(self, output: str) -> bool:
         """Whether the picture still arrives while this output does not."""
         carrying = [end.name for end in self.status.outputs if end.state == "connected"] if self.status and not self.stale else []
@@ -106,7 +111,7 @@ class Watch:
             ends = [(f"sources/{end.name}", end) for end in status.sources] + [(f"outputs/{end.name}", end) for end in status.outputs]
             for key, end in ends:
                 series.setdefault(key, deque()).append((now, end.rate_bps))
-            lost.append((now, status.merge.lost if status.merge else sum(end.lost for end in status.sources)))
+            lost.append((now, _lost(status)))
         for samples in series.values():
             _forget(samples, now - MINUTE_S)
         _forget(lost, now - SINCE_S)
@@ -134,6 +139,13 @@ class Watch:
         except StoreError as error:
             self.problem = str(error)
             return {}
+
+
+def _lost(status: FlowStatus) -> int:
+    """What the picture lost."""
+    if status.account:
+        return status.account.lost
+    return status.merge.lost if status.merge else sum(end.lost for end in status.sources)
 
 
 def _snapshots(run: Path) -> list[Path]:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from firmware.places import Places
-from firmware.status import EndStatus
+from firmware.status import EndStatus, Event
 
-from .boxes import on_air, path, received
+from .boxes import on_air, path, protected, received
 from .browser import Browser
 
 Wait = Callable[..., object]
@@ -23,41 +23,51 @@ PIXEL = bytes.fromhex(  # the smallest JPEG: one grey pixel
 
 
 def test_the_page_follows_the_box(places: Places, web: str, browser: Browser, wait_for: Wait) -> None:
-    on_air(places)
     browser.open(web)
-    wait_for(lambda: browser.text("#state-court-3") == "LIVE", 10, "LIVE")
+    wait_for(lambda: on_air(places) and browser.text("#state-court-3") == "LIVE", 20, "LIVE")
     assert browser.run("document.title").startswith("LIVE · ")
     browser.run("document.querySelector('details.act').open = true; window.kept = document.querySelector('details.act')")
-    on_air(places, outputs=[path("path-a", "203.0.113.9:5000", repaired=777), path("path-b", "198.51.100.4:5000", rtt_ms=64)])
-    wait_for(lambda: "777" in browser.text("#cells-court-3-outputs-path-a"), 10, "the new figure")
+    outputs = [path("path-a", "203.0.113.9:5000", repaired=777), path("path-b", "198.51.100.4:5000", rtt_ms=64)]
+    wait_for(lambda: on_air(places, outputs=outputs) and "777" in browser.text("#cells-court-3-outputs-path-a"), 20, "the new figure")
     assert browser.run("window.kept.isConnected && window.kept.open"), "an open drawer stays open"
-    wait_for(lambda: browser.text("#state-court-3") == "NO NEWS", 10, "the worker's silence to be noticed")
+    wait_for(lambda: browser.text("#state-court-3") == "NO NEWS", 20, "the worker's silence to be noticed")
     assert browser.run("document.querySelector('#flow-court-3 .row').classList.contains('stale')")
-    on_air(places, outputs=[path("path-a", "", state="connecting", message="timed out"), path("path-b", "198.51.100.4:5000")])
-    wait_for(lambda: browser.text("#state-court-3") == "AT RISK", 10, "AT RISK")
+    outputs = [path("path-a", "", state="connecting", message="timed out"), path("path-b", "198.51.100.4:5000")]
+    wait_for(lambda: on_air(places, outputs=outputs) and browser.text("#state-court-3") == "AT RISK", 20, "AT RISK")
     assert "path-a: timed out" in browser.text("#reasons-court-3")
+
+
+def test_faults_and_events_are_folded_and_stay_open_while_they_change(places: Places, web: str, browser: Browser, wait_for: Wait) -> None:
+    status = protected(places)
+    browser.open(web)
+    wait_for(lambda: "path-b: event 6" in browser.text("#events-sum-hall"), 20, "the last event")
+    assert not browser.run("document.querySelector('#events-hall').open || document.querySelector('#stream-hall').open")
+    browser.run("document.querySelector('#events-hall').open = true; window.kept = document.querySelector('#events-hall')")
+    protected(places, events=[*status.events, Event(at=time.time(), text="path-b: is merged")])
+    wait_for(lambda: "path-b: is merged" in browser.text("#events-lines-hall li"), 20, "the new event, first")
+    assert browser.run("window.kept.isConnected && window.kept.open")
 
 
 def test_the_picture_changes_once_a_second(places: Places, web: str, browser: Browser, wait_for: Wait) -> None:
     on_air(places)
     places.preview("court-3").write_bytes(PIXEL)
     browser.open(web)
-    first = str(wait_for(lambda: browser.run("document.querySelector('img.picture')?.src"), 10, "a picture"))
-    wait_for(lambda: browser.run("document.querySelector('img.picture').src") != first, 10, "the next picture")
+    first = str(wait_for(lambda: browser.run("document.querySelector('img.picture')?.src"), 20, "a picture"))
+    wait_for(lambda: browser.run("document.querySelector('img.picture').src") != first, 20, "the next picture")
 
 
 @pytest.mark.parametrize(("width", "height"), [(360, 740), (1280, 800)])
 def test_nothing_sticks_out(places: Places, web: str, browser: Browser, wait_for: Wait, width: int, height: int) -> None:
     on_air(places)
-    received(
-        places, outputs=[EndStatus(name="a-name-of-some-length-for-an-output", protocol="udp", state="connected", packets=123_456_789_012)]
-    )
+    protected(places)
+    long = EndStatus(name="a-name-of-some-length-for-an-output", protocol="udp", state="connected", packets=123_456_789_012)
     browser.open(web, width, height)
-    wait_for(lambda: browser.text("#state-studio") == "LIVE", 10, "LIVE")
-    wait_for(lambda: browser.run("document.readyState") == "complete", 10, "the style sheet")
+    wait_for(lambda: received(places, outputs=[long]) and browser.text("#state-studio") == "LIVE", 20, "LIVE")
+    wait_for(lambda: browser.run("document.readyState") == "complete", 20, "the style sheet")
+    browser.run("for (const drawer of document.querySelectorAll('details')) drawer.open = true")
     assert browser.run("document.documentElement.scrollWidth") <= width
     wider = "filter(e => e.clientWidth > 1 && e.scrollWidth > e.clientWidth + 1).map(e => e.innerText)"
-    beyond = f"[...document.querySelectorAll('dd, .row:not(.merge) dt, .state, .about')].{wider}"
+    beyond = f"[...document.querySelectorAll('dd, .row:not(.merge) dt, .state, .about, .more, .more li, .reasons')].{wider}"
     assert browser.run(beyond) == []
     sizes = browser.run(
         "[...document.querySelectorAll('body *:not(svg, svg *)')].map(e => [parseFloat(getComputedStyle(e).fontSize), e.className])"
@@ -71,12 +81,14 @@ def test_every_text_can_be_read(places: Places, web: str, browser: Browser, wait
     """WCAG 2.2, 1.4.3: a contrast of 4.5 to 1, in good times and in bad ones."""
     on_air(places, outputs=[path("path-a", "", state="failed", message="x", refused=3, dropped=2, lost=4), path("path-b", "b:1")])
     received(places)
+    protected(places)
     received(places, name="gone", at=time.time() - 20)
     browser.open("about:blank")
     browser._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     browser._ask("Page.navigate", url=web)
-    wait_for(lambda: browser.text("#state-gone") == "NO NEWS", 10, "the page")
-    wait_for(lambda: browser.run("document.readyState") == "complete", 10, "the style sheet")
+    wait_for(lambda: browser.text("#state-gone") == "NO NEWS", 20, "the page")
+    wait_for(lambda: browser.run("document.readyState") == "complete", 20, "the style sheet")
+    browser.run("for (const drawer of document.querySelectorAll('details')) drawer.open = true")
     assert browser.run(CONTRAST) == []
 
 
@@ -105,10 +117,9 @@ CONTRAST = """
 
 
 def test_a_silent_server_is_said_and_forgotten_again(places: Places, web: str, browser: Browser, wait_for: Wait) -> None:
-    on_air(places)
     browser.open(web)
-    wait_for(lambda: browser.text("#state-court-3") == "LIVE", 10, "LIVE")
+    wait_for(lambda: on_air(places) and browser.text("#state-court-3") == "LIVE", 20, "LIVE")
     browser.run("window.fetched = window.fetch; window.fetch = () => Promise.reject(new TypeError('no network'))")
-    wait_for(lambda: "does not answer" in browser.text("#silence:not([hidden])"), 10, "the banner")
+    wait_for(lambda: "does not answer" in browser.text("#silence:not([hidden])"), 20, "the banner")
     browser.run("window.fetch = window.fetched")
-    wait_for(lambda: not browser.text("#silence:not([hidden])"), 10, "the banner to go")
+    wait_for(lambda: not browser.text("#silence:not([hidden])"), 20, "the banner to go")
