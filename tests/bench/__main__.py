@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.bench.processes import BenchError, load
 from tests.bench.report import Report, drawing, machine
 
-NAMES = ("latency", "cpu", "start", "fec", "srt", "fanout")
+NAMES = ("latency", "cpu", "start", "fec", "srt", "fanout", "wire", "recovery")
 SWITCH_INTERVAL_S = 0.0005  # a thread that takes a time must not wait 5 ms for another
 
 
@@ -46,7 +46,9 @@ def main() -> int:
     if options.json:
         print(json.dumps({"machine": machine(), "benches": [report.as_json() for report in reports]}, indent=1))
     if options.plot:
-        options.plot.write_text(drawing([bar for report in reports for bar in report.bars]))
+        pictures = [report.picture for report in reports if report.picture]
+        bars = [bar for report in reports for bar in report.bars]
+        options.plot.write_text(drawing(bars) if bars or not pictures else pictures[0])
     return 1 if any(report.failures for report in reports) else 0
 
 

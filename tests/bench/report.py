@@ -46,6 +46,7 @@ class Report:
     tables: list[Table] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     bars: list[Bar] = field(default_factory=list)
+    picture: str = ""  # SVG, where bars do not tell it
     commands: dict[str, str] = field(default_factory=dict)
     failures: dict[str, str] = field(default_factory=dict)  # rows that could not be measured, and why
     load_before: float = field(default_factory=load)
@@ -57,7 +58,7 @@ class Report:
         return "\n\n".join([*parts, *map(str, self.tables), "\n".join([*failed, *self.notes])]).rstrip()
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "picture"}
 
 
 def _shown(cell: Cell) -> str:
