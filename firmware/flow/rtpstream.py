@@ -30,6 +30,7 @@ class RtpStream:
 
     def __init__(self, key: bytes | None, *, fec: bool) -> None:
         self.decoder = FecDecoder() if fec else None
+        self.repaired = 0
         # The streams count their turns each for itself
         self._openings = [Opening(key) for _ in range(3)] if key else None
         self._ssrc: int | None = None
@@ -94,11 +95,14 @@ class RtpStream:
         self._seen = [NEVER] * MAX_AHEAD
         self._counted = (0, 0)
 
-    def _take(self, number: int) -> None:
+    def _take(self, number: int) -> bool:
+        """False for a copy, and for one from before the first."""
         place = number % MAX_AHEAD
-        if self._seen[place] != number and number >= self._lowest:
-            self._seen[place] = number
-            self._taken += 1
+        if self._seen[place] == number or number < self._lowest:
+            return False
+        self._seen[place] = number
+        self._taken += 1
+        return True
 
     def _measure(self, number: int, now_ns: int) -> None:
         since, since_ns = self._counted
@@ -122,6 +126,6 @@ class RtpStream:
             except rtp.RtpError:
                 continue  # FEC of something that is no MPEG-TS
             if is_transport_stream(payload):
-                self._take(packet.number)
+                self.repaired += self._take(packet.number)
                 rebuilt.append(Rebuilt(packet.number, payload, packet.arrival_ns))
         return rebuilt

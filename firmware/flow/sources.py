@@ -19,6 +19,7 @@ from firmware.wire import rtp
 from firmware.wire.fec import COLUMN, ROW
 from firmware.wire.ts import is_transport_stream
 
+CHUNK = 256  # media taken in a row before their FEC: half of what its decoder remembers
 BURST = 64  # datagrams read before the loop looks elsewhere
 FLOOD = 4096  # datagrams: 50 ms of 860 Mb/s
 LONE_NS = 200_000  # after so long a pause one datagram has come, not several: no second look, which costs as much as the first
@@ -115,10 +116,11 @@ class DatagramSource:
 
     def drain(self, now_ns: int) -> None:
         """Take what lies in the sockets; under a flood not all of it, for the loop has more to do."""
-        for _ in range(FLOOD // BURST):
-            empty = self._read_some(BURST, now_ns)
-            for port in range(1, len(self._sockets)):  # each time: FEC is of use only beside its media
-                self._read_fec(port, now_ns)
+        for _ in range(FLOOD // CHUNK):
+            empty = self._read_some(CHUNK, now_ns)
+            matrix = self._stream.decoder.matrix if self._stream and self._stream.decoder else None
+            for port in range(1, len(self._sockets)):  # FEC of so many media and no more: it is of use only beside them
+                self._read_fec(port, now_ns, CHUNK // matrix[-port] if matrix else BURST)
             if empty:
                 return
 
@@ -141,9 +143,9 @@ class DatagramSource:
             take(datagram, peer, now_ns)
         return False
 
-    def _read_fec(self, port: int, now_ns: int) -> None:
+    def _read_fec(self, port: int, now_ns: int, most: int = BURST) -> None:
         receive = self._sockets[port].recvfrom
-        for _ in range(BURST):  # after a stall it is needed before the media that it repairs are due
+        for _ in range(most):  # after a stall it is needed before the media that it repairs are due
             try:
                 datagram, peer = receive(LARGEST, socket.MSG_DONTWAIT)
             except OSError:
@@ -224,7 +226,7 @@ class DatagramSource:
         if stream is not None:
             status.lost = stream.lost
             if stream.decoder is not None:
-                status.fec_repaired = stream.decoder.repaired - stream.decoder.needless
+                status.fec_repaired = stream.repaired - stream.decoder.needless
                 status.dropped += stream.decoder.malformed
                 if stream.decoder.matrix:
                     status.fec_matrix = "x".join(map(str, stream.decoder.matrix))
