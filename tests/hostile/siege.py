@@ -58,6 +58,10 @@ class Worker:
         except FileNotFoundError:
             return None
 
+    def last_words(self) -> str:
+        said = Path(self._said.name).read_text(errors="replace").strip().splitlines()
+        return said[-1] if said else "nothing said"
+
     def resident_bytes(self) -> int:
         text = Path(f"/proc/{self.process.pid}/status").read_text()
         return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("VmRSS:")) * 1024
@@ -178,11 +182,11 @@ class Siege:
         queued = QUEUED_BYTES if attack.paced else 0
         words = [self._folder / "recording", attack.count, attack.seed, attack.source, port, queued, attack.per_second]
         ended = subprocess.run([self._spray, *map(str, words)], capture_output=True, text=True, check=False)
+        if not self.victim.alive:
+            raise SiegeError(f"{self.kind.name}: the flow ended with {self.victim.process.returncode}: {self.victim.last_words()}")
         if ended.returncode:
             raise SiegeError(f"{self.kind.name}: {ended.stderr.strip()}")
         sprayed = json.loads(ended.stdout)
-        if not self.victim.alive:
-            raise SiegeError(f"{self.kind.name}: the flow ended with {self.victim.process.returncode}")
         self._go_on()
         missing, again, strange = (now - then for now, then in zip(ledger.harm(), harm, strict=True))
         after = self.end()
