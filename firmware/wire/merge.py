@@ -39,6 +39,8 @@ MAX_AHEAD = 4096  # datagrams; a leg further ahead than this has new numbers
 HISTORY_NS = 2_000_000_000
 MIN_SILENCE_NS = 100_000_000  # before a leg counts as silent, however short the window
 LAG_GAIN = 64
+LAG_NS = 64_000_000  # a lag follows no faster: datagrams that come all at once count for little more than one
+LATE_NS = 1_000_000_000  # a leg that brings nothing in time for so long is behind, and not just catching up
 
 HoldItem = tuple[bytes, int]
 
@@ -65,6 +67,8 @@ class Leg:
         "keys",
         "lag_ns",
         "late",
+        "late_since_ns",
+        "measured_ns",
         "missed",
         "offered_ns",
         "offset",
@@ -78,6 +82,8 @@ class Leg:
     def __init__(self) -> None:
         self.offset: int | None = None
         self.lag_ns = 0.0
+        self.measured_ns = 0  # when the lag was last looked at
+        self.late_since_ns: int | None = None  # since when it has brought nothing in time
         self.bad = self.stray = 0
         self.held: OrderedDict[int, HoldItem] = OrderedDict()
         self.keys: dict[bytes, int] = {}
@@ -216,7 +222,7 @@ class Merge:
                     own.missed -= 1
                     self.legs[slot.leg].saved -= 1
         if slot is not None:
-            self._compare(leg, own, slot, datagram, now_ns, rebuilt)
+            self._compare(leg, own, slot, datagram, now_ns, rebuilt, index < self._next)
             return
         if index > self._head + MAX_AHEAD:
             self._unlock(leg, own)
@@ -241,7 +247,7 @@ class Merge:
                 if other.offset is None and datagram in other.keys:
                     self._try_offset(other_leg, other, index - other.keys[datagram], now_ns)
 
-    def _compare(self, leg: int, own: Leg, slot: _Slot, datagram: bytes, now_ns: int, rebuilt: bool) -> None:
+    def _compare(self, leg: int, own: Leg, slot: _Slot, datagram: bytes, now_ns: int, rebuilt: bool, released: bool) -> None:
         if slot.datagram != datagram:
             own.bad += 1
             if own.bad >= MAX_DIFFERING:
@@ -260,11 +266,23 @@ class Merge:
         if rebuilt:
             return  # its time is a guess
         slot.whole = True
+        self._measure_lag(leg, own, slot, now_ns, released)
+
+    def _measure_lag(self, leg: int, own: Leg, slot: _Slot, now_ns: int, released: bool) -> None:
+        """Of the copy that came second. One whose slot is `released` may be sent again after a cut, and tells nothing by itself."""
+        if not released:
+            own.late_since_ns = None
+        elif own.late_since_ns is None:
+            own.late_since_ns = now_ns
+        if own.late_since_ns is not None and now_ns - own.late_since_ns < LATE_NS:
+            return
+        gain = min(1 / LAG_GAIN, (now_ns - own.measured_ns) / LAG_NS)
+        own.measured_ns = now_ns
         if leg == self._clock:
             owner = self.legs[slot.leg]
-            owner.lag_ns += (slot.arrival_ns - now_ns + own.lag_ns - owner.lag_ns) / LAG_GAIN
+            owner.lag_ns += (slot.arrival_ns - now_ns + own.lag_ns - owner.lag_ns) * gain
         elif slot.leg == self._clock:
-            own.lag_ns += (now_ns - slot.time_ns - own.lag_ns) / LAG_GAIN
+            own.lag_ns += (now_ns - slot.time_ns - own.lag_ns) * gain
 
     def _unlock(self, leg: int, own: Leg) -> None:
         own.offset = None

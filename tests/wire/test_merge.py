@@ -295,3 +295,19 @@ def test_any_losses_on_any_content_give_the_union_in_order(values, masks, seed, 
     merge = Merge(200 * MS)
     result = run(merge, legs)
     assert result.out == [d for n, d in enumerate(sent) if any(keep[n])]
+
+
+@pytest.mark.parametrize("cut_leg", [0, 1])
+@pytest.mark.parametrize("leads", [True, False])
+def test_a_path_that_brings_what_it_missed_in_a_burst_does_not_move_the_delay(cut_leg, leads):
+    """SRT sends again after a short cut what nobody waits for any more: that says nothing about how far the path is behind."""
+    sent = stream(8)
+    legs = [Network(first_number=100, delay_ms=5).arrivals(sent, GAP), Network(first_number=70_000, delay_ms=5).arrivals(sent, GAP)]
+    aside_ns = (-3 if leads else 3) * MS
+    moved = [(at + aside_ns * (at > S), number, datagram) for at, number, datagram in legs[cut_leg]]
+    legs[cut_leg] = [(max(at, 4000 * MS) if at >= 2700 * MS else at, number, datagram) for at, number, datagram in moved]
+    merge = Merge(200 * MS)
+    result = run(merge, legs)
+    assert result.out == sent
+    delays_ms = [(released - n * GAP) / MS for n, released in enumerate(result.released_ns)]
+    assert max(delays_ms) - min(delays_ms) < 15
