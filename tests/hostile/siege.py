@@ -210,14 +210,20 @@ class Siege:
         self.wait(lambda: self.end().packets != at, "the flow's next snapshot")
 
     def _overflowed(self) -> int:
-        """Drops of the flow's sockets as the kernel counts them. A socket filter's count there too, so RIST's are told apart by `paced`."""
+        """Datagrams that the kernel dropped at the flow's sockets, by RIST's filter or because nobody read in time."""
         ports = {self.port + beyond for beyond in (0, *self.kind.beyond)}
-        drops = 0
-        for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
-            words = line.split()
-            if int(words[1].rpartition(":")[2], 16) in ports:
-                drops += int(words[-1])
-        return drops
+        drops: dict[int, int] = {}
+
+        def all_are_there() -> bool:  # the table is not read in one piece: a line may slip while sockets come and go
+            for line in Path("/proc/net/udp").read_text().splitlines()[1:]:
+                words = line.split()
+                port = int(words[1].rpartition(":")[2], 16)
+                if port in ports and words[2].startswith("00000000:"):
+                    drops[port] = int(words[-1])
+            return drops.keys() == ports
+
+        self.wait(all_are_there, "the flow's sockets in /proc/net/udp")
+        return sum(drops.values())
 
 
 def compiled_spray(folder: Path) -> Path:
