@@ -15,6 +15,7 @@ from firmware.net import srt
 from firmware.net.srtp import Seal
 from firmware.net.udp import is_ours
 from firmware.status import EndStatus
+from firmware.wire.ts import DATAGRAM
 
 LONGEST_BACKLOG = 2000  # datagrams that wait for a full send buffer: about 2 s of 10 Mb/s
 MAX_RECEIVERS = 64
@@ -41,13 +42,16 @@ class Connection:
         self._heard_ns = 0
 
     def send(self, datagrams: list[bytes], now_ns: int) -> None:
-        """SrtBroken when the connection is gone or cannot keep up."""
+        """SrtBroken when the connection is gone or cannot keep up. What is too long for SRT leaves in parts, on every path alike."""
+        longest = max(map(len, datagrams), default=0)
+        if longest > DATAGRAM:
+            datagrams = [datagram[at : at + DATAGRAM] for datagram in datagrams for at in range(0, len(datagram), DATAGRAM)]
         send, backlog = self.socket.send, self.backlog
         if backlog:
             backlog.extend(datagrams)
             self._drain()
             return
-        if self._spread:
+        if self._spread and longest:
             self._send_spread(datagrams, now_ns)
             return
         for place, datagram in enumerate(datagrams):
