@@ -22,7 +22,7 @@ from tests.bench.verdicts import Goal, cost_report, of_runs
 from tests.bench.weights import imports_table, weights_table
 
 SECONDS, REPEATS = 3.0, 3
-CAPACITY_SECONDS, CAPACITY_REPEATS = 8.0, 2
+CAPACITY_SECONDS, CAPACITY_REPEATS = 8.0, 1
 GATHER_MS = 8
 MANY = (16, 50)
 GATHERED = f"ours, gathered for {GATHER_MS} ms"
@@ -139,7 +139,7 @@ def bear(ports: Ports, capacity: Capacity, stream: Path, seconds: float) -> Load
         processes: list[subprocess.Popen[bytes]] = []
         for flow in range(capacity.flows):
             processes.append(capacity.start(lab, replace(wiring, port=into + flow, first_port=first + flow * capacity.outputs)))
-        lab.wait(lambda: all(is_bound(into + flow) for flow in range(capacity.flows)), f"{capacity} listens", timeout_s=40)
+        lab.wait(lambda: all(is_bound(into + flow) for flow in range(capacity.flows)), f"{capacity} listens", timeout_s=60)
         time.sleep(1.0)
         pacer = ports.pace(lab, stream, capacity.rate_bps, settle_s + seconds, range(into, into + capacity.flows))
         time.sleep(settle_s)
