@@ -111,6 +111,7 @@ class DatagramOutput:
             try:
                 self._sockets = self._open()
                 self._message = ""
+                self._cuts_up = True  # it may be another interface
                 return
             except OSError as error:
                 self._message = str(error)
