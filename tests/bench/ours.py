@@ -7,7 +7,7 @@ import secrets
 import subprocess
 
 from tests.bench.farends import RIST_MS
-from tests.bench.processes import PRESSBOX, Lab, free_port
+from tests.bench.processes import PRESSBOX, Lab, free_port, is_bound
 from tests.bench.relays import LATENCY_MS, Wiring, gathered, worker
 from tests.bench.senders import ristsender_to, srt_live_transmit_to
 
@@ -41,16 +41,20 @@ def rist(lab: Lab, to: Wiring, gather_ms: int = 0) -> subprocess.Popen[bytes]:
 
 
 def srt_receiver(lab: Lab, to: Wiring, gather_ms: int = 0) -> subprocess.Popen[bytes]:
-    source = {"protocol": "srt-listener", "port": free_port(), "latency_ms": LATENCY_MS, "secret": "key"}
+    port = free_port()
+    source: dict[str, object] = {"protocol": "srt-listener", "port": port, "latency_ms": LATENCY_MS, "secret": "key"}
     measured = worker(lab, to, [_output(to, "udp", gather_ms)], source)
-    srt_live_transmit_to(lab, to, int(str(source["port"])))
+    lab.wait(lambda: is_bound(port), "our receiver listens")
+    srt_live_transmit_to(lab, to, port)
     return measured
 
 
 def rist_receiver(lab: Lab, to: Wiring, gather_ms: int = 0) -> subprocess.Popen[bytes]:
-    source = {"protocol": "rist", "port": free_port(), "latency_ms": RIST_MS, "secret": "key", "key_bits": 256}
+    port = free_port()
+    source: dict[str, object] = {"protocol": "rist", "port": port, "latency_ms": RIST_MS, "secret": "key", "key_bits": 256}
     measured = worker(lab, to, [_output(to, "udp", gather_ms)], source)
-    ristsender_to(lab, to, int(str(source["port"])))
+    lab.wait(lambda: is_bound(port), "our receiver listens")
+    ristsender_to(lab, to, port)
     return measured
 
 
