@@ -27,7 +27,7 @@ RECORDED = 3000  # datagrams towards the port, kept to be spoilt
 ENOUGH = 1000
 SETTLE = 1500  # datagrams before memory is looked at
 PATIENCE_S = 60.0
-QUEUED_BYTES = 32 << 10  # of what the kernel holds for one port: a paced attack waits while there is more
+QUEUED_BYTES = 160 << 10  # of what the kernel holds for one port: a paced attack waits while there is more
 
 
 class SiegeError(AssertionError):

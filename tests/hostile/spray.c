@@ -3,7 +3,7 @@
 //   spray RECORDING COUNT SEED FROM TO_PORT MOST_QUEUED MOST_PER_SECOND
 //
 // RECORDING holds datagrams, each behind its length (16 bits, native). FROM is a local address: the datagrams leave from SENDERS ports of it
-// at a time, others every now and then. While more than MOST_QUEUED bytes wait at TO_PORT it pauses (0: it never does), so that the kernel
+// at a time, others every now and then. Before more than MOST_QUEUED bytes wait at TO_PORT it pauses (0: it never does), so that the kernel
 // drops none; MOST_PER_SECOND 0 is as fast as it goes. Prints a JSON object; SEED makes the same datagrams again.
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { LONGEST = 2048, AT_ONCE = 32, SENDERS = 64, CHANGE_EVERY = 4096, MOST_RECORDED = 4096, KINDS = 10, HEAD = 48 };
+enum { IN_KERNEL = 2304, LONGEST = 2048, AT_ONCE = 32, SENDERS = 64, CHANGE_EVERY = 4096, MOST_RECORDED = 4096, KINDS = 10, HEAD = 48 }; // IN_KERNEL: bytes that one datagram takes there
 
 static uint64_t state;
 static uint8_t *recorded[MOST_RECORDED];
@@ -167,7 +167,7 @@ int main(int words, char **word) {
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     prctl(PR_SET_TIMERSLACK, 1);
     load(word[1]);
-    long count = atol(word[2]), most_queued = atol(word[6]), per_second = atol(word[7]), sent = 0, refused = 0;
+    long count = atol(word[2]), most_queued = atol(word[6]), per_second = atol(word[7]), sent = 0, refused = 0, room = 0;
     int port = atoi(word[5]);
     state = strtoull(word[3], NULL, 10);
     for (int n = 0; n < SENDERS; n++) senders[n] = sender(word[4], port);
@@ -178,15 +178,16 @@ int main(int words, char **word) {
             parts[n] = (struct iovec){data[n], spoilt(data[n], below(KINDS))};
             messages[n].msg_hdr = (struct msghdr){.msg_iov = &parts[n], .msg_iovlen = 1};
         }
-        for (int unseen = 0; most_queued;) {
+        for (int unseen = 0; most_queued && room < (long)AT_ONCE * IN_KERNEL;) {
             long waiting = queued(port);
             if (waiting < 0 && ++unseen > 1000) { // the table is not read in one piece: a line may slip while sockets come and go
                 fprintf(stderr, "spray: nobody listens at %d any more\n", port);
                 return 1;
             }
-            if (waiting >= 0 && waiting <= most_queued) break;
-            pause_ns(200000);
+            if (waiting >= 0) room = most_queued - waiting;
+            if (room < (long)AT_ONCE * IN_KERNEL) pause_ns(200000);
         }
+        room -= (long)AT_ONCE * IN_KERNEL;
         while (per_second && sent > (now_s() - began_s) * per_second) pause_ns(200000);
         int *out = &senders[turn % SENDERS];
         for (int gone = 0; gone < batch;) {
