@@ -31,6 +31,7 @@ TICK_NS = 100_000_000
 LATE_NS = 10_000_000  # held up for so long: what lies in the sockets comes before what has become due meanwhile
 SNAPSHOT_NS = 500_000_000
 SWITCH_INTERVAL_S = 0.0005  # a leg's thread must not wait 5 ms for the loop to give way
+CLOSING_S = 5
 AT_ONCE = 1 << 62  # in place of a time of arrival: wake up in any case
 
 log = logging.getLogger("pressbox.flow")
@@ -225,6 +226,7 @@ def main() -> int:
     try:
         worker.run()
     finally:
+        signal.alarm(CLOSING_S)  # ends the process whatever a library waits for
         worker.close()
     return 0
 
