@@ -22,9 +22,11 @@ from firmware.model import SrtCallerOutput, SrtCallerSource, SrtListenerSource
 from firmware.net import srt
 from tests.lab.ports import free_ports
 from tests.lab.programs import wait_until
+from tests.lab.recorder import Recorder
+from tests.lab.relay import Relay
 from tests.wire.streams import S
 
-from .running import SECRETS, datagrams, running, sender, udp_in
+from .running import SECRETS, datagrams, running, sender, udp_in, udp_out
 
 HOST = "127.0.0.1"
 RATE_BPS = 2_000_000
@@ -110,6 +112,44 @@ def test_datagrams_too_long_for_srt_leave_in_parts(stack, gather_ms):
             feed.send(a + b[: 3 * 188])
             feed.send(b[3 * 188 :])
         wait_until(lambda: b"".join(receiver.datagrams) == b"".join(STREAM[:100]), what="all of it")
+
+
+class EachTwentieth:
+    """Drops data packets when they are sent for the first time, by number; knows how many."""
+
+    def __init__(self) -> None:
+        self.lost: set[int] = set()
+
+    def __call__(self, packet: bytes, towards_target: bool) -> bool:
+        is_data, resent = not packet[0] & 0x80, packet[4] & 0x04
+        number = int.from_bytes(packet[:4], "big")
+        if towards_target and is_data and not resent and number % 20 == 7:
+            self.lost.add(number)
+            return True
+        return False
+
+
+def test_what_retransmission_repaired_is_counted_to_the_packet(stack):
+    port, into = free_ports(2)
+    drop = EachTwentieth()
+    got = stack.enter_context(Recorder())
+    relay = stack.enter_context(Relay((HOST, port), drop=drop))
+    settings: dict[str, Any] = {"secret": "srt", "latency_ms": 1500}
+    source = {"protocol": "srt-listener", "name": "in", "port": port, **settings}
+    receiver = stack.enter_context(running(sources=[source], outputs=[udp_out("got", got.port)]))
+    output = {"protocol": "srt-caller", "name": "out", "host": HOST, "port": relay.address[1], **settings}
+    worker = stack.enter_context(running(sources=[udp_in(into)], outputs=[output]))
+    wait_until(lambda: worker.status().outputs[0].state == "connected", what="the connection")
+    with sender(STREAM, into, RATE_BPS):
+        wait_until(lambda: got.datagrams and got.datagrams[-1] == STREAM[-1], 30, "the end of the stream")
+    assert got.datagrams == STREAM
+    status = receiver.status()
+    assert status.account
+    assert len(drop.lost) >= 30
+    assert (status.account.carried, status.account.lost, status.account.by_retransmission) == (len(STREAM), 0, len(drop.lost))
+    (sent,) = worker.status().outputs
+    assert sent.repaired >= len(drop.lost)
+    assert (sent.lost, sent.dropped, sent.encryption) == (0, 0, "SRT, AES-256")
 
 
 # back-off
