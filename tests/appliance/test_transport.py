@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
-from contextlib import suppress
+from collections.abc import Callable
+from itertools import islice
+from typing import Self
 
 import pytest
 
@@ -13,6 +15,8 @@ from appliance.oneshot import warn_of_clear_ends
 from firmware.model import Camera, Flow
 from firmware.secrets import parse_srtp_key
 from firmware.urls import parse_output
+from tests.lab.feed import stream
+from tests.lab.ports import FEC, free_ports
 from tests.lab.programs import Program, pressbox, wait_until
 from tests.lab.recorder import Recorder
 
@@ -33,54 +37,69 @@ def last(program: Program) -> dict:
     return json.loads(program.out[-1]) if program.out else {}
 
 
-def fec_port() -> int:
-    """One whose FEC ports are free as well."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as media, suppress(OSError, OverflowError):
-            media.bind(("127.0.0.1", 0))
-            port = int(media.getsockname()[1])
-            for beyond in (2, 4):
-                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as fec:
-                    fec.bind(("127.0.0.1", port + beyond))
-            return port
+class Encoder:
+    """Sends its next datagrams to `pressbox send` each time it is asked whether something happened."""
+
+    def __init__(self, *ports: int) -> None:
+        self.ports = ports
+        self._datagrams = stream(2_000_000)
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+
+    def until(self, happened: Callable[[], object]) -> Callable[[], object]:
+        def feed() -> object:
+            for datagram in islice(self._datagrams, 4):
+                for port in self.ports:
+                    self._socket.sendto(datagram, ("127.0.0.1", port))
+            return happened()
+
+        return feed
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
 
 
-def test_an_encrypted_pair_with_fec(places):
+def test_an_encrypted_pair_with_fec(places, udp_port):
     do(places, "secret", "generate", "show", "--srtp")
-    ports = fec_port(), fec_port()
+    ports, fed = free_ports(2, FEC), udp_port()
     sources = [f"srtp://@:{port}?key=secret:show&fec=on" for port in ports]
     outputs = [f"srtp://127.0.0.1:{port}?key=secret:show&fec=5x5" for port in ports]
-    with Recorder() as got:
+    with Recorder() as got, Encoder(fed) as encoder:
         arguments = ("recv", sources[0], "--second", sources[1], "--window", "1000", f"udp://127.0.0.1:{got.port}")
-        with Program.pressbox(places, *arguments, "--stats", "0.2", "--json") as recv:
-            wait_until(lambda: recv.out, LONG_S, what="recv is up", among=[recv])
-            with Program.pressbox(places, "send", PATTERN, *outputs, "--stats", "0.2", "--json") as send:
-                wait_until(lambda: last(recv)["merge"]["state"] == "merged" and got.datagrams, LONG_S, what="merged", among=[recv, send])
-                wait_until(lambda: last(recv)["sources"][0]["fec_matrix"] == "5x5", LONG_S, what="the matrix", among=[recv, send])
-                wait_until(lambda: send.out, LONG_S, what="its figures", among=[send])
-                assert [end["encryption"] for end in last(send)["outputs"]] == ["SRTP, AES-256-GCM"] * 2
-                told = last(recv)
-                assert [end["encryption"] for end in told["sources"]] == ["SRTP, AES-256-GCM"] * 2
-                assert told["account"]["alone"].keys() == {"in-a", "in-b"}
-                assert told["outputs"][0]["encryption"] == "in the clear"
+        with (
+            Program.pressbox(places, *arguments, "--stats", "0.2", "--json") as recv,
+            Program.pressbox(places, "send", f"udp://@:{fed}", *outputs, "--stats", "0.2", "--json") as send,
+        ):
+            both = [recv, send]
+            wait_until(lambda: recv.out and send.out, LONG_S, what="both are up", among=both)
+            wait_until(encoder.until(lambda: last(recv)["merge"]["state"] == "merged" and got.datagrams), LONG_S, what="merged", among=both)
+            wait_until(encoder.until(lambda: last(recv)["sources"][0]["fec_matrix"] == "5x5"), LONG_S, what="the matrix", among=both)
+            assert [end["encryption"] for end in last(send)["outputs"]] == ["SRTP, AES-256-GCM"] * 2
+            told = last(recv)
+            assert [end["encryption"] for end in told["sources"]] == ["SRTP, AES-256-GCM"] * 2
+            assert told["account"]["alone"].keys() == {"in-a", "in-b"}
+            assert told["outputs"][0]["encryption"] == "in the clear"
 
 
 def test_rist_from_end_to_end(places, udp_port):
     do(places, "secret", "generate", "show")
-    port, second = udp_port(), udp_port()
+    port, second, fed = udp_port(), udp_port(), udp_port()
     while abs(port - second) < 2:
         second = udp_port()
-    with Recorder() as got:
+    with Recorder() as got, Encoder(fed) as encoder:
         source = f"rist://@:{port}?secret=secret:show&second={second}&buffer=100"
-        with Program.pressbox(places, "recv", source, f"udp://127.0.0.1:{got.port}", "--stats", "0.2") as recv:
-            wait_until(lambda: recv.errors, LONG_S, what="recv is up", among=[recv])
-            output = f"rist://127.0.0.1:{port}?secret=secret:show&second={second}&buffer=100"
-            with Program.pressbox(places, "send", PATTERN, output) as send:
-                wait_until(lambda: len(got.datagrams) > 30, LONG_S, what="a picture", among=[recv, send])
-                send.process.terminate()
-                assert send.wait() == OK
-            recv.process.terminate()
-            assert recv.wait() == OK
+        output = f"rist://127.0.0.1:{port}?secret=secret:show&second={second}&buffer=100"
+        with (
+            Program.pressbox(places, "recv", source, f"udp://127.0.0.1:{got.port}", "--stats", "0.2") as recv,
+            Program.pressbox(places, "send", f"udp://@:{fed}", output, "--stats", "0.2") as send,
+        ):
+            wait_until(lambda: recv.errors and send.errors, LONG_S, what="both are up", among=[recv, send])
+            wait_until(encoder.until(lambda: len(got.datagrams) > 30), LONG_S, what="a stream", among=[recv, send])
+            for program in (send, recv):
+                program.process.terminate()
+                assert program.wait() == OK
         assert recv.said("encryption: in-a RIST, AES-256; out-1 in the clear")
         assert recv.said("saved: ")
         assert not recv.said("without a passphrase")
@@ -106,14 +125,12 @@ def test_an_end_in_the_clear_is_said_at_once(capsys, url, words):
 def test_a_failover_says_which_source_plays(places, udp_port):
     ports = udp_port(), udp_port()
     arguments = [f"udp://@:{ports[0]}", "--second", f"udp://@:{ports[1]}", "--recover", "failover", "--primary", "second"]
-    with Recorder() as got:
+    with Recorder() as got, Encoder(ports[0]) as encoder:
         out = f"udp://127.0.0.1:{got.port}"
         with Program.pressbox(places, "recv", *arguments, "--silence", "300", out, "--stats", "0.2") as recv:
             wait_until(lambda: recv.errors, LONG_S, what="recv is up", among=[recv])
-            with Program.pressbox(places, "send", PATTERN, f"udp://127.0.0.1:{ports[0]}", "-q") as send:
-                wait_until(lambda: recv.said("in-a plays: in-b"), LONG_S, what="the event", among=[recv, send])
-                wait_until(lambda: recv.said("in-a plays, "), LONG_S, what="what plays", among=[recv, send])
-                wait_until(lambda: got.datagrams, LONG_S, what="a picture", among=[recv, send])
+            wait_until(encoder.until(lambda: recv.said("in-a plays: in-b")), LONG_S, what="the event", among=[recv])
+            wait_until(encoder.until(lambda: recv.said("in-a plays, ") and got.datagrams), LONG_S, what="what plays", among=[recv])
             wait_until(lambda: recv.said("alarm: the stream: "), LONG_S, what="the alarm", among=[recv])
 
 
