@@ -82,6 +82,10 @@ class Lab:
         outputs = [fec_out(f"path-{n}", relay.address[1], **more) for n, relay in enumerate(self.relays)]
         self.sender = stack.enter_context(running(sources=[udp_in(self.port)], outputs=outputs, **flow))
 
+    def merged(self) -> bool:
+        merge = self.receiver.status().merge
+        return bool(merge and merge.state == "merged")
+
     def send(self, stream: list[bytes]) -> None:
         """All of it; its end is not lost, and so comes out last."""
         with sender(stream, self.port, RATE_BPS):
@@ -182,6 +186,21 @@ def test_a_window_that_is_too_short_for_the_matrix_is_an_alarm(lab):
     assert [source.fec_matrix for source in told.sources] == ["10x10", "10x10"]
     assert told.merge
     assert told.merge.state == "merged"
+
+
+def test_a_skew_above_the_window_is_an_alarm(lab):
+    net = lab([Losses(), Losses()], {}, window_ms=500)
+    net.relays[1].forward.delay_ms = 100  # path-0 is first, and sets the clock
+
+    def behind() -> list[str]:
+        return [alarm for alarm in net.receiver.status().alarms if "it cannot help" in alarm]
+
+    with sender(datagrams(4000, RATE_BPS), net.port, RATE_BPS):
+        wait_until(net.merged, what="both paths are merged")
+        assert behind() == []
+        net.relays[1].forward.delay_ms = 1100
+        wait_until(behind, 25, "the alarm")
+        assert all("path-1: " in alarm and "path-0: " not in alarm for alarm in behind())
 
 
 def test_the_next_sender_takes_over_and_nothing_counts_as_lost():
