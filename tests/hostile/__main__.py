@@ -15,12 +15,13 @@ MOST_GROWN_BYTES = 2 << 20
 COLUMNS = "from           pace    datagrams   /s  kernel drops  refused+dropped  right  missing  again  strange  memory"
 
 
-def attacks(count: int, per_second: int, seed: int) -> Iterator[Attack]:
+def attacks(paced_count: int, full_count: int, per_second: int, seed: int) -> Iterator[Attack]:
     """Half from the right sender's own address, a quarter each from another allowed and from a forbidden one; paced, then all at once."""
     for paced in (True, False):
         for source, share in ((HOST, 2), (ALLOWED, 4), (FORBIDDEN, 4)):
             seed += 1
-            yield Attack(source, count // share, paced, seed, per_second if paced else 0)
+            count = (paced_count if paced else full_count) // share
+            yield Attack(source, count, paced, seed, per_second if paced else 0)
 
 
 def complaints(attack: Attack, outcome: Outcome) -> list[str]:
@@ -35,11 +36,11 @@ def complaints(attack: Attack, outcome: Outcome) -> list[str]:
     return wrong
 
 
-def besiege(kind: Kind, count: int, per_second: int, seed: int, spray: Path) -> list[str]:
+def besiege(kind: Kind, plan: list[Attack], spray: Path) -> list[str]:
     wrong: list[str] = []
     print(f"\n{kind.name}\n  {COLUMNS}", flush=True)
     with tempfile.TemporaryDirectory(prefix="pb-") as folder, Siege(kind, Path(folder), spray) as siege:
-        for attack in attacks(count, per_second, seed):
+        for attack in plan:
             outcome = siege.suffer(attack)
             found = complaints(attack, outcome)
             wrong += [f"{kind.name}, {attack.source}, {'paced' if attack.paced else 'full rate'}: {what}" for what in found]
@@ -63,6 +64,7 @@ def main() -> int:
         "ports", nargs="*", metavar="PORT", help=f"by name, or all whose name begins so; there are: {', '.join(k.name for k in KINDS)}"
     )
     parser.add_argument("--count", type=int, default=1_000_000, help="datagrams at each port, paced, and as many at full rate")
+    parser.add_argument("--paced", type=int, help="another number of paced ones, which take longer")
     parser.add_argument("--per-second", type=int, default=25_000, help="of a paced attack, at most")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
@@ -72,6 +74,8 @@ def main() -> int:
         for kind in KINDS
         if not given.ports or kind.name in given.ports or any(kind.name.startswith(name) for name in given.ports if name not in names)
     ]
+    paced = given.count if given.paced is None else given.paced
+    plan = list(attacks(paced, given.count, given.per_second, given.seed))
     wrong: list[str] = []
     with tempfile.TemporaryDirectory(prefix="pb-") as folder:
         try:
@@ -81,7 +85,7 @@ def main() -> int:
             return 1
         for kind in kinds:
             try:
-                wrong += besiege(kind, given.count, given.per_second, given.seed, spray)
+                wrong += besiege(kind, plan, spray)
             except SiegeError as error:
                 print(f"  {error}", flush=True)
                 wrong.append(str(error))

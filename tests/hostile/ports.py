@@ -13,6 +13,7 @@ from tests.lab.ports import FEC
 
 HOST = "127.0.0.1"
 ALLOWED, FORBIDDEN = "127.0.0.3", "127.0.0.2"  # the right sender comes from HOST, and so does the worst of strangers
+LATENCY_MS = 1000  # a processor that is busy with an attack may let a packet wait
 ALLOW = [f"{HOST}/32", f"{ALLOWED}/32"]
 
 
@@ -42,12 +43,12 @@ def _source(name: str, protocol: str, *, attacked: int = 0, beyond: tuple[int, .
 
 
 def _srt(name: str, *, sends: bool) -> Kind:
-    common = {"secret": "key", "latency_ms": 300}
+    common = {"secret": "key", "latency_ms": LATENCY_MS}
     return Kind(name, common | {"protocol": "srt-listener", "allow": ALLOW}, common | {"protocol": "srt-caller"}, generate, sends=sends)
 
 
 def _rist(name: str, *, clear: bool = False, attacked: int = 0, profile: str = "main") -> Kind:
-    common = {"protocol": "rist", "latency_ms": 300, "profile": profile} | ({"clear": True} if clear else {"secret": "key"})
+    common = {"protocol": "rist", "latency_ms": LATENCY_MS, "profile": profile} | ({"clear": True} if clear else {"secret": "key"})
     beyond = (1,) if profile == "simple" else ()
     return Kind(name, common | {"allow": ALLOW}, common, str if clear else generate, attacked, beyond)
 
