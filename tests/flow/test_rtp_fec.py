@@ -157,7 +157,7 @@ def test_fec_that_comes_late_and_out_of_order_repairs():
 def test_a_pair_repairs_each_path_and_then_merges(lab):
     """Holes of both paths overlap: what FEC cannot repair on one, the other has."""
     losses = [Losses(bursts(5, every=60) | bursts(60, every=500, begin=250)), Losses(bursts(5, every=60))]
-    net = lab(losses, SRTP, window_ms=700)
+    net = lab(losses, SRTP, window_ms=2000)
     net.relays[1].forward.delay_ms = 25
     stream = datagrams(END + TAIL, RATE_BPS)
     net.send(stream)
