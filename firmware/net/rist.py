@@ -33,7 +33,8 @@ from firmware.net.librist import (
     Stats,
     load,
 )
-from firmware.net.ristfilter import Peer, plain, program
+from firmware.net.portfilter import Peer, plain
+from firmware.net.ristfilter import program
 from firmware.net.ristsocket import Taken, check_free, source_port
 from firmware.net.riststatistics import (
     PathStatistics,

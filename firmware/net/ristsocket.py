@@ -19,12 +19,10 @@ import time
 from contextlib import suppress
 
 from firmware.net.librist import RistError
+from firmware.net.portfilter import attach, dropped
 from firmware.net.sockaddr import ANY_OF_FAMILY, Address
 
-SO_ATTACH_FILTER, SO_MEMINFO = 26, 55  # not in Python's socket module
-SIOCGSTAMP = 0x8906
-DROPS = 8  # SK_MEMINFO_DROPS
-INSTRUCTION_BYTES = 8
+SIOCGSTAMP = 0x8906  # not in Python's socket module
 
 
 def check_free(address: str, port: int) -> None:
@@ -81,15 +79,10 @@ class Taken:
     def hear_only(self, program: bytes) -> None:
         """From now on what the program lets through, and nothing of what came before."""
         self.program = program
-        self._attach(program)
+        attach(self._socket, program)
         with suppress(OSError):
             while True:
                 self._socket.recv(1)
-
-    def _attach(self, program: bytes) -> None:
-        buffer = ctypes.create_string_buffer(program, len(program))
-        where = struct.pack("HP", len(program) // INSTRUCTION_BYTES, ctypes.addressof(buffer))
-        self._socket.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, where)
 
     def silent_s(self) -> float:
         """How long nothing came that librist took; since the first time somebody asked."""
@@ -105,7 +98,7 @@ class Taken:
     def dropped(self) -> int:
         """By the filter, or because nobody read in time."""
         with suppress(OSError):  # closed meanwhile
-            self._dropped = struct.unpack_from("I", self._socket.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 36), DROPS * 4)[0]
+            self._dropped = dropped(self._socket)
         return self._dropped
 
     def close(self) -> None:
