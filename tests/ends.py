@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from firmware import model
+
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # the machine may be busy
 
 NAMES = st.from_regex(r"[a-z0-9][a-z0-9-]{0,20}", fullmatch=True)
 PORTS = st.integers(1, 65535)

@@ -13,14 +13,16 @@ from firmware.urldisplay import display
 from firmware.urlparts import UrlError, redact
 from firmware.urls import parse_output, parse_source
 
-from .ends import OUTPUTS, SOURCES
+from .ends import OUTPUTS, PATIENT, SOURCES
 
 
+@PATIENT
 @given(SOURCES)
 def test_a_source_reads_back_from_its_own_url(source: model.Source) -> None:
     assert parse_source(display(source), source.name).end == source
 
 
+@PATIENT
 @given(OUTPUTS)
 def test_an_output_reads_back_from_its_own_url(output: model.Output) -> None:
     assert parse_output(display(output), output.name).end == output
@@ -48,6 +50,7 @@ ALMOST = st.builds(
 )
 
 
+@PATIENT
 @given(ALMOST | st.text(), st.booleans())
 @example("srt://h:1?passphrase=@file:\0", False)
 @example("clip:\udcff", False)
@@ -57,6 +60,7 @@ def test_no_input_raises_anything_but_a_sentence(url: str, literal: bool) -> Non
             parse(url, "x", literal_secrets=literal)
 
 
+@PATIENT
 @given(st.text(string.ascii_uppercase + "+ %?#/=", min_size=10, max_size=40).filter(lambda s: s.strip() == s))
 def test_no_error_and_no_display_tells_a_passphrase(phrase: str) -> None:
     url = f"srt://h.example:9000?latency=999999&passphrase={phrase}"

@@ -15,6 +15,8 @@ from firmware.urldisplay import display
 from firmware.urlparts import UrlError, redact
 from firmware.urls import parse_output, parse_source
 
+from .ends import PATIENT
+
 OUTPUTS = {
     "rtp://192.0.2.9:5004?fec=10x10": model.RtpFecOutput(name="a", host="192.0.2.9", port=5004),
     "rtp://192.0.2.9:5004?fec=2x8,columns": model.RtpFecOutput(name="a", host="192.0.2.9", port=5004, columns=2, rows=8, row_fec=False),
@@ -175,6 +177,7 @@ def test_keys_come_from_files_and_variables(tmp_path: Path, monkeypatch: pytest.
     assert parse_source("rist://@:9?secret=@env:PHRASE", "a").secrets == {"a": phrase}
 
 
+@PATIENT
 @given(st.binary(min_size=44, max_size=44))
 def test_no_error_and_no_display_tells_a_key(raw: bytes) -> None:
     key = b64encode(raw).decode()
