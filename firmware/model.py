@@ -149,8 +149,12 @@ class Rist(End, kw_only=True):
             for key in ("port", "second_port"):
                 if getattr(self, key) % 2:
                     raise ValueError(f"{key}: the simple profile takes an even port; the one above it carries RTCP")
-        if self.second_port and abs(self.second_port - self.port) < 2 and getattr(self, "second_host", "") == getattr(self, "host", ""):
+        if self.second_port and abs(self.second_port - self.port) < 2 and not self._has_two_ways():
             raise ValueError("second_port: too close to `port`; leave at least one port between them")
+
+    def _has_two_ways(self) -> bool:
+        """Whether the second path differs by more than its port."""
+        return False
 
 
 class RistSource(Rist, kw_only=True, tag="rist"):
@@ -178,6 +182,10 @@ class RistOutput(Rist, kw_only=True, tag="rist"):
     dscp: Dscp = 0
     enabled: bool = True
     gather_ms: GatherMs = 0
+
+    def _has_two_ways(self) -> bool:
+        second = self.second_host or self.host, self.second_bind_address, self.second_bind_device
+        return second != (self.host, self.bind_address, self.bind_device)
 
 
 class DatagramOutput(End, kw_only=True):

@@ -186,3 +186,17 @@ def test_any_object_is_a_flow_or_a_flow_error(thing: dict[str, Any]) -> None:
 def test_any_end_is_a_source_or_a_flow_error(thing: Any) -> None:
     with pytest.raises(FlowError):
         parse_flow(flow(sources=[{"protocol": "srt-listener", "name": thing}]))
+
+
+RIST = {"protocol": "rist", "name": "out", "host": "192.0.2.7", "port": 5000, "second_port": 5000, "clear": True}
+
+
+@pytest.mark.parametrize("way", [{}, {"second_host": "192.0.2.7"}])
+def test_two_rist_paths_to_one_place_by_one_way_are_refused(way: dict) -> None:
+    with pytest.raises(FlowError, match="second_port: too close"):
+        parse_flow(output(RIST | way))
+
+
+@pytest.mark.parametrize("way", [{"second_host": "192.0.2.8"}, {"bind_device": "eth0", "second_bind_device": "wwan0"}])
+def test_two_rist_paths_to_one_port_differ_by_place_or_by_way(way: dict) -> None:
+    assert parse_flow(output(RIST | way)).outputs
