@@ -145,7 +145,7 @@ class Lab:
         studio = self.status("studio")
         return bool(studio and studio.merge and studio.merge.state == "merged" and self.got.datagrams)
 
-    def wait(self, happened: Callable[[], T], timeout_s: float = 20.0, what: str = "") -> T:
+    def wait(self, happened: Callable[[], T], timeout_s: float = 60.0, what: str = "") -> T:
         until = time.monotonic() + timeout_s
         while not (value := happened()):
             if self.engine.poll() is not None:

@@ -10,11 +10,13 @@ from tests.lab.analyse import analyse
 
 from .lab import Lab
 
+FEED_BPS = 4e6
+
 
 @pytest.mark.parametrize("protocol", ["srt", "rtp"])
 def test_either_path_may_be_cut_again_and_again(places, udp_port, protocol):
     chance = random.Random(5)
-    with Lab(places, udp_port, protocol=protocol) as lab:
+    with Lab(places, udp_port, protocol=protocol, feed_bps=FEED_BPS) as lab:
         lab.wait(lab.merged, what="both paths merged")
         for turn in range(4):
             relay = lab.relays[turn % 2]
@@ -30,7 +32,7 @@ def test_either_path_may_be_cut_again_and_again(places, udp_port, protocol):
 
 
 def test_a_very_lossy_path_costs_nothing(places, udp_port):
-    with Lab(places, udp_port) as lab:
+    with Lab(places, udp_port, feed_bps=FEED_BPS) as lab:
         lab.wait(lab.merged, what="both paths merged")
         lab.relays[0].say("loss 0.2")
         lab.flows_on(2000)
@@ -42,7 +44,7 @@ def test_a_very_lossy_path_costs_nothing(places, udp_port):
 
 @pytest.mark.parametrize("skew_ms", [50, 450])
 def test_an_rtp_pair_with_skew_and_loss_loses_what_both_lost(places, udp_port, skew_ms):
-    with Lab(places, udp_port, protocol="rtp", delays_ms=(0, skew_ms), window_ms=600) as lab:
+    with Lab(places, udp_port, protocol="rtp", feed_bps=FEED_BPS, delays_ms=(0, skew_ms), window_ms=800) as lab:
         lab.wait(lab.merged, what="both paths merged")
         lab.relays[0].say("loss 0.2")
         lab.flows_on(1500)
@@ -53,6 +55,27 @@ def test_an_rtp_pair_with_skew_and_loss_loses_what_both_lost(places, udp_port, s
         assert studio
         assert studio.merge
         assert studio.merge.skew_ms == pytest.approx(skew_ms, abs=40)
+
+
+def test_a_pair_with_fec_mends_each_path_before_the_merge(places, udp_port):
+    """5 % are lost on either path, each by draws of its own: FEC leaves a thousandth, and the other path has that."""
+    with Lab(places, udp_port, protocol="rtp-fec", feed_bps=FEED_BPS, window_ms=900) as lab:
+        lab.wait(lab.merged, what="both paths merged")
+        for seed, relay in enumerate(lab.relays, 1):
+            relay.say(f"seed {seed}")
+            relay.say("loss 0.05")
+        lab.flows_on(2500)
+        for relay in lab.relays:
+            relay.say("loss 0")
+        lab.flows_on(600)
+        assert not lab.difference()
+        studio = lab.status("studio")
+        assert studio
+        assert studio.account
+        assert studio.account.by_fec > 150
+        assert studio.account.without_fec > 0
+        assert not [alarm for alarm in studio.alarms if "FEC" in alarm]
+        assert all(end.fec_matrix == "10x10" for end in studio.sources)
 
 
 def test_the_stream_obeys_tr_101_290(places, udp_port):
