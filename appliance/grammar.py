@@ -12,7 +12,7 @@ ends, as sources (IN) and outputs (OUT); a parameter that is not known is refuse
   udp://HOST:PORT       bare MPEG-TS
   IN of rist, rtp, srtp and udp listens: rtp://@:PORT, rist://@:PORT?second=PORT; fec=on where the sender adds FEC
   every IN that listens: allow=192.0.2.0/24 or allow=any; this machine alone until then
-  every OUT that calls or sends: adapter=ADDRESS bindtodevice=INTERFACE, gather=5 (ms, cheaper, in bursts), dscp=34 (not rist)
+  every OUT that calls or sends: adapter=ADDRESS bindtodevice=INTERFACE, gather=5 (ms, cheaper, in bursts), dscp=34
   rtp and udp to a public address: clear=yes, on purpose
   REF is @file:PATH, @env:VARIABLE or secret:NAME: what stands on a command line can be read by others"""
 

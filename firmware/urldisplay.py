@@ -63,7 +63,7 @@ def _fec(end: model.RtpFecSource | model.RtpFecOutput) -> str:
 def _sending(end: model.SrtCaller | model.DatagramOutput | model.RistOutput) -> Pairs:
     if isinstance(end, model.DatagramOutput):
         return [("ttl", end.ttl), ("dscp", end.dscp or ""), ("clear", "yes" if end.clear else "")]
-    return [("dscp", end.dscp or "")] if isinstance(end, model.SrtCaller) else []
+    return [("dscp", end.dscp or "")] if isinstance(end, model.SrtCaller | model.RistOutput) else []
 
 
 def _query(pairs: Pairs) -> str:

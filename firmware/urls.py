@@ -92,7 +92,8 @@ def _rist(parts: Parts, secret_name: str) -> Fields:
     shared = {"buffer", "secret", "aes-type", "profile", "second", "adapter"}
     fields: dict[str, Any] = {"protocol": "rist", "port": parts.port}
     if parts.side == "output":
-        parts.refuse_unknown(shared | {"bindtodevice", "second-adapter", "second-bindtodevice", "gather"})
+        parts.refuse_unknown(shared | {"bindtodevice", "second-adapter", "second-bindtodevice", "gather", "dscp"})
+        fields["dscp"] = parts.between("dscp", *_DSCP, 0)
         fields |= {"host": parts.place_to_send_to(), **_from_here(parts), **_second_path(parts), **_gathered(parts)}
     else:
         parts.refuse_unknown(shared | {"allow"})

@@ -83,7 +83,7 @@ def two_paths(chosen: tuple[model.RistOutput, int, str, str, str]) -> model.Rist
 
 
 RIST_SOURCES = end(model.RistSource, bits=[128, 256], **RIST, address=UNICAST, allow=ALLOW, second_port=st.just(0) | SECOND_PORTS)
-RIST_OUTPUTS = end(model.RistOutput, bits=[128, 256], **RIST, **BIND, **GATHER, host=NAMED | UNICAST)
+RIST_OUTPUTS = end(model.RistOutput, bits=[128, 256], **RIST, **BIND, **GATHER, host=NAMED | UNICAST, **DSCP)
 SIMPLE = {"profile": st.just("simple"), "clear": st.just(True)}
 SOURCES = st.one_of(
     CAMERAS,

@@ -40,7 +40,7 @@ OUTPUTS = {
     "rist://h:5000?profile=simple": model.RistOutput(name="a", host="h", port=5000, profile="simple", clear=True),
     "rist://h:5000?second=5002": model.RistOutput(name="a", host="h", port=5000, second_port=5002, clear=True),
     (
-        "rist://h:5000?second=i:5000&adapter=192.0.2.7&bindtodevice=eth0&second-adapter=198.51.100.7&second-bindtodevice=wwan0&gather=5"
+        "rist://h:5000?second=i:5000&adapter=192.0.2.7&bindtodevice=eth0&second-adapter=198.51.100.7&second-bindtodevice=wwan0&gather=5&dscp=46"
     ): model.RistOutput(
         name="a",
         host="h",
@@ -52,6 +52,7 @@ OUTPUTS = {
         second_bind_address="198.51.100.7",
         second_bind_device="wwan0",
         gather_ms=5,
+        dscp=46,
         clear=True,
     ),
     "rist://[::1]:5000?second=[::1]:5002": model.RistOutput(
