@@ -8,7 +8,7 @@ from typing import Literal
 
 from firmware.flow.admission import Allowlist
 from firmware.flow.batch import Batch
-from firmware.flow.srtsource import FORBIDDEN, encryption, redial_delay_s, was_refused
+from firmware.flow.srtsource import FORBIDDEN, HELD, encryption, redial_delay_s, was_refused
 from firmware.flow.tally import Tally
 from firmware.model import SrtCallerOutput, SrtListenerOutput
 from firmware.net import srt
@@ -189,7 +189,7 @@ class SrtCaller:
                     self._dialling = socket
                     socket.wait_connected()
                     self._dialling = None
-                    refusals = 0
+                    refusals = HELD
                     self.message = ""
                     self.unconnected = "connecting"
                     self._connection = Connection(socket, spread=spec.gather_ms > 0)
@@ -200,7 +200,7 @@ class SrtCaller:
                 self._dialling = None
                 self.message = str(error)
                 refusals = refusals + 1 if was_refused(error) else 0
-                self.unconnected = "failed" if refusals else "connecting"
+                self.unconnected = "failed" if refusals > 0 else "connecting"
             if not self._closing and not self._cut_until_ns:
                 self._changed.clear()
                 self._changed.wait(redial_delay_s(refusals))

@@ -22,6 +22,7 @@ from firmware.wire.ts import is_transport_stream
 
 REDIAL_S = 0.25
 LONGEST_REFUSAL_S = 30.0
+HELD = -3  # so many refusals are forgiven after a connection was lost
 DEAD_NS = 5_000_000_000  # a connection that brings no transport stream for so long is as good as none
 CONFLICT, FORBIDDEN = 1409, 1403
 REJ_UNKNOWN, REJ_TIMEOUT = 0, 16
@@ -270,7 +271,10 @@ def was_refused(error: Exception) -> bool:
 
 
 def redial_delay_s(refusals: int) -> float:
-    """At once after a loss, for the handshake is retried for 3 s anyway; 1, 2, 4 … 30 s while the far end refuses, ± 20 %."""
-    if not refusals:
+    """At once after a loss, for the handshake is retried for 3 s anyway; 1, 2, 4 … 30 s while the far end refuses, ± 20 %.
+
+    Fewer than none: the far end may still hold the connection that was just lost, for half a second and its latency.
+    """
+    if refusals <= 0:
         return REDIAL_S
     return min(LONGEST_REFUSAL_S, 2.0 ** min(refusals - 1, 10)) * random.uniform(0.8, 1.2)  # noqa: S311

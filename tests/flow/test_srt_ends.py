@@ -17,7 +17,7 @@ import pytest
 from firmware.flow import srtsource
 from firmware.flow.sources import RESTART, Arrival
 from firmware.flow.srtoutput import SrtCaller
-from firmware.flow.srtsource import SrtCallerLeg, SrtListenerLeg, redial_delay_s, was_refused
+from firmware.flow.srtsource import HELD, SrtCallerLeg, SrtListenerLeg, redial_delay_s, was_refused
 from firmware.model import SrtCallerOutput, SrtCallerSource, SrtListenerSource
 from firmware.net import srt
 from tests.lab.ports import free_ports
@@ -161,7 +161,7 @@ def test_back_off_doubles_to_half_a_minute_and_never_ends():
         assert 0.8 * delay_s <= min(drawn)
         assert max(drawn) <= 1.2 * delay_s
         assert max(drawn) - min(drawn) > 0.2 * delay_s  # many boxes do not come back at once
-    assert redial_delay_s(0) <= 0.5
+    assert all(redial_delay_s(refusals) <= 0.5 for refusals in (HELD, -1, 0))
 
 
 def test_nobody_there_is_no_refusal():
@@ -176,7 +176,7 @@ class Door:
     def __init__(self, stack: ExitStack, *, admits: bool, sending: bool) -> None:
         self.calls: dict[int, float] = {}  # by port: a call is heard again while its answer is on the way
         self.inside: list[srt.Socket] = []
-        self._admits = admits
+        self.admits = admits
         self.listener = stack.enter_context(srt.open_listener(HOST, 0, latency_ms=20, sending=sending, admit=self._admit))
 
     @property
@@ -185,7 +185,7 @@ class Door:
 
     def _admit(self, caller: srt.Caller) -> srt.Admission | srt.Reject:
         self.calls.setdefault(caller.port, time.monotonic())
-        return srt.Admission() if self._admits else srt.Reject(1403)
+        return srt.Admission() if self.admits else srt.Reject(1403)
 
 
 def calling_source(stack: ExitStack, port: int) -> SrtCallerLeg:
@@ -213,6 +213,17 @@ def test_a_changed_network_dials_at_once_and_once(stack, opens: Callable[..., An
     wait_until(lambda: len(door.calls) > refused, 2, "a call at once")
     wait_until(lambda: time.monotonic() > changed + 1.5)
     assert len(door.calls) - refused <= 2
+
+
+def test_after_a_loss_the_first_refusals_are_no_reason_to_wait(stack):
+    """A far end may hold the lost connection for a moment, and refuse its own caller meanwhile."""
+    door = Door(stack, admits=True, sending=False)
+    output = calling_output(stack, door.port)
+    wait_until(lambda: len(door.calls) == 1 and output.status(time.monotonic_ns()).state == "connected", what="connected")
+    door.admits = False
+    output.cut(time.monotonic_ns())
+    wait_until(lambda: output.tick(time.monotonic_ns()) or output.status(time.monotonic_ns()).state == "failed", 30, "told as failed")
+    assert len(door.calls) >= 1 + -HELD + 1
 
 
 # alive is who brings transport stream
