@@ -253,6 +253,9 @@ class RunningFlow:
             output.tick(now_ns)
         for leg, source in enumerate(self._sources):
             self._recover.wait_for_repairs(leg, source.repair_ns)
+        for source in self._sources:
+            if isinstance(source, DatagramSource):
+                source.tick(now_ns)
         self._watch.tick(now_ns)
         self._watch.look_at_ways(outputs, now_ns)
         for text in self._recover.events:

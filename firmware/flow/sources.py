@@ -13,6 +13,7 @@ from firmware.flow.admission import Allowlist
 from firmware.flow.rtpstream import RtpStream
 from firmware.flow.tally import Tally
 from firmware.model import RtpFecSource, RtpSource, UdpSource
+from firmware.net.portfilter import Door
 from firmware.net.udp import open_receiver
 from firmware.status import EndStatus
 from firmware.wire import rtp
@@ -74,6 +75,7 @@ class DatagramSource:
         self._sockets: list[socket.socket] = []
         for beyond in (0, COLUMN, ROW) if fec else (0,):
             self._sockets.append(self._open(spec.port + beyond))
+        self._door = Door(self._sockets, spec.allow)
         self._heard_ns = 0
         self._read_ns = 0
         self._peer: tuple[str, int] | None = None
@@ -93,6 +95,11 @@ class DatagramSource:
         readers: dict[int, Callable[[int], None]] = {media.fileno(): self._read}
         readers |= {opened.fileno(): partial(self._read_fec, port) for port, opened in enumerate(fec, 1)}
         return readers
+
+    def tick(self, now_ns: int) -> None:
+        """Ten times a second: often enough to notice that a sender is gone, and to hear others again."""
+        if self._door.sender is not None and now_ns - self._heard_ns >= INCUMBENT_NS:
+            self._door.open()
 
     @property
     def lone(self) -> bool:
@@ -187,6 +194,8 @@ class DatagramSource:
             self._deliver(self.leg, repaired.number, repaired.payload, repaired.at_ns, True)
 
     def _heard(self, peer: tuple[str, int], datagram: bytes, now_ns: int) -> None:
+        if peer != self._door.sender:
+            self._door.hold(peer)
         self._peer = peer
         self._heard_ns = now_ns
         self.tally.packets += 1
@@ -220,7 +229,7 @@ class DatagramSource:
             bytes=tally.bytes,
             rate_bps=tally.rate_bps,
             dropped=tally.dropped,
-            refused=tally.refused,
+            refused=tally.refused + self._door.dropped,
             encryption="SRTP, AES-256-GCM" if self._encrypted else "in the clear",
         )
         if stream is not None:

@@ -94,3 +94,28 @@ def _match(block: Network, port: int) -> list[Instruction]:
         tests.append([(LOAD_HALF, 0, 0, 0), (IF_EQUAL, 0, 0, port)])
     code = [instruction for test in tests for instruction in test] + [(RETURN, 0, 0, WHOLE)]
     return [(op, 0, len(code) - at - 1, k) if op == IF_EQUAL else (op, t, f, k) for at, (op, t, f, k) in enumerate(code)]
+
+
+class Door:
+    """Who is heard at the ports of one end: everybody who may, or one sender alone, whose buffer nobody else can fill."""
+
+    def __init__(self, sockets: Sequence[socket.socket], allow: Sequence[str]) -> None:
+        self.sender: tuple[str, int] | None = None
+        self._sockets = sockets
+        self._everybody = program(allowed=allow if len(allow) <= MOST_BLOCKS else None)  # whoever reads looks at the list as well
+        self.open()
+
+    def open(self) -> None:
+        self.sender = None
+        for udp in self._sockets:
+            attach(udp, self._everybody)
+
+    def hold(self, sender: tuple[str, int]) -> None:
+        """What comes to the first socket comes from there; to the others, from any port of that address."""
+        self.sender = sender
+        for place, udp in enumerate(self._sockets):
+            attach(udp, program(peers=[Peer(sender[0], 0 if place else sender[1])]))
+
+    @property
+    def dropped(self) -> int:
+        return sum(map(dropped, self._sockets))

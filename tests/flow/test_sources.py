@@ -100,6 +100,7 @@ def test_a_second_sender_is_refused_for_as_long_as_the_first_is_heard(stack, key
     assert ends.came == STREAM[:50]
     assert (ends.status().refused, ends.restarts, ends.rebuilt) == (50, 1, [])
     ends.now_ns += INCUMBENT_NS
+    ends.source.tick(ends.now_ns)
     for n in range(50):
         second.send(STREAM[150 + n])
         first.send(STREAM[50 + n])
