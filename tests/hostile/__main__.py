@@ -12,6 +12,7 @@ from tests.hostile.ports import ALLOWED, FORBIDDEN, HOST, KINDS, Kind
 from tests.hostile.siege import Attack, Outcome, Siege, SiegeError, compiled_spray
 
 MOST_GROWN_BYTES = 2 << 20
+SILENT_S = 0.4  # a flow takes the next sender after half a second
 COLUMNS = "from           pace    datagrams   /s  kernel drops  refused+dropped  right  missing  again  strange  memory"
 
 
@@ -27,6 +28,8 @@ def attacks(paced_count: int, full_count: int, per_second: int, seed: int) -> It
 def complaints(attack: Attack, outcome: Outcome) -> list[str]:
     """What does not hold. At full rate the kernel may drop the right sender's datagrams with the others."""
     wrong = []
+    if outcome.held_up_s > SILENT_S:  # then the next one may take his place, and memory is what such a machine makes it
+        return [f"not told: this machine held the right sender up for {outcome.held_up_s:.1f} s; let it do less beside"]
     if outcome.grown_bytes > MOST_GROWN_BYTES:
         wrong.append(f"memory grew by {outcome.grown_bytes / 2**20:.1f} MB")
     if outcome.again or outcome.strange:

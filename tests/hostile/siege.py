@@ -98,6 +98,7 @@ class Outcome:
     strange: int
     counted: int  # refused and dropped by the flow
     grown_bytes: int
+    held_up_s: float  # how long the right sender's datagrams stayed away, at most, on their way to the port: this machine's doing
 
 
 class Siege:
@@ -108,6 +109,8 @@ class Siege:
         self._folder = folder
         self._spray = spray
         self._recording: list[bytes] = []
+        self._passed = time.monotonic()
+        self._longest_gap_s = 0.0
         self._stack = ExitStack()
         self.port = _even_port(kind.beyond)
 
@@ -153,6 +156,10 @@ class Siege:
         self.ledger.take(datagram)
 
     def _record(self, datagram: bytes, towards_target: bool) -> bool:
+        if towards_target:
+            now = time.monotonic()
+            self._longest_gap_s = max(self._longest_gap_s, now - self._passed)
+            self._passed = now
         if towards_target and len(self._recording) < RECORDED:
             self._recording.append(datagram)
         return False
@@ -178,7 +185,7 @@ class Siege:
 
     def suffer(self, attack: Attack) -> Outcome:
         ledger, before, end = self.ledger, self.ledger.came, self.end()
-        harm, overflowed = ledger.harm(), self._overflowed()
+        harm, overflowed, self._longest_gap_s = ledger.harm(), self._overflowed(), 0.0
         port = self.port + self.kind.attacked
         queued = QUEUED_BYTES if attack.paced else 0
         words = [self._folder / "recording", attack.count, attack.seed, attack.source, port, queued, attack.per_second]
@@ -201,6 +208,7 @@ class Siege:
             strange=strange,
             counted=after.refused + after.dropped - end.refused - end.dropped,
             grown_bytes=self.victim.resident_bytes() - self._settled,
+            held_up_s=self._longest_gap_s,
         )
 
     def _go_on(self) -> None:
