@@ -118,4 +118,5 @@ class Door:
 
     @property
     def dropped(self) -> int:
-        return sum(map(dropped, self._sockets))
+        """At ports that are open."""
+        return sum(dropped(udp) for udp in self._sockets if udp.fileno() >= 0)
