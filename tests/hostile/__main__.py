@@ -28,14 +28,15 @@ def attacks(paced_count: int, full_count: int, per_second: int, seed: int) -> It
 def complaints(attack: Attack, outcome: Outcome) -> list[str]:
     """What does not hold. At full rate the kernel may drop the right sender's datagrams with the others."""
     wrong = []
-    if outcome.held_up_s > SILENT_S:  # then the next one may take his place, and memory is what such a machine makes it
-        return [f"not told: this machine held the right sender up for {outcome.held_up_s:.1f} s; let it do less beside"]
     if outcome.grown_bytes > MOST_GROWN_BYTES:
         wrong.append(f"memory grew by {outcome.grown_bytes / 2**20:.1f} MB")
     if outcome.again or outcome.strange:
         wrong.append("what the right sender did not send came through")
     if attack.paced and outcome.missing:
         wrong.append(f"{outcome.missing} datagrams of the right sender are missing")
+    if wrong and outcome.held_up_s > SILENT_S:  # then the next one may take his place, and memory is what such a machine makes it
+        held = f"this machine held the right sender up for {outcome.held_up_s:.1f} s; let it do less beside"
+        return [f"cannot be told: {'; '.join(wrong)}, but {held}"]
     return wrong
 
 
