@@ -15,7 +15,7 @@ from typing import Protocol
 from firmware.flow.batch import Batch
 from firmware.flow.tally import Tally
 from firmware.model import Output, RtpFecOutput, RtpOutput, Source, UdpOutput
-from firmware.net.srtp import LONGEST_CLEAR, Seal
+from firmware.net.srtp import Seal
 from firmware.net.udp import is_ours, open_sender, send_cut_up
 from firmware.status import EndStatus
 from firmware.wire.fec import COLUMN, ROW
@@ -223,18 +223,19 @@ class FecOutput(DatagramOutput):
         super().__init__(spec, seal, in_background=in_background)
 
     def send(self, batch: Batch, now_ns: int) -> None:
-        fec = [made for packet in batch for made in self._encoder.push(packet)]
+        push = self._encoder.push
+        columns, rows = Batch(), Batch()
+        for packet in batch:
+            for stream, made in push(packet):
+                if stream == COLUMN:
+                    columns.append(made)
+                else:
+                    rows.append(made[:8] + self._row_ssrc + made[12:])
         super().send(batch, now_ns)
-        if now_ns < self._cut_until_ns or not self._sockets:
-            return
-        for stream, packet in fec:
-            if stream == ROW:
-                packet = packet[:8] + self._row_ssrc + packet[12:]
-            if self._fec_seal is not None:
-                if len(packet) > LONGEST_CLEAR:
-                    continue
-                packet = self._fec_seal.protect(packet)
-            self._put(self._sockets[1 if stream == COLUMN else 2], Batch((packet,)), now_ns)
+        if self._sockets and now_ns >= self._cut_until_ns:
+            for way, fec in zip(self._sockets[1:], (columns, rows), strict=True):
+                if fec:
+                    self._put(way, fec if self._fec_seal is None else fec.sealed(self._fec_seal), now_ns)
 
     def status(self, now_ns: int) -> EndStatus:
         status = super().status(now_ns)

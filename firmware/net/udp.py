@@ -7,6 +7,7 @@ import ipaddress
 import os
 import socket
 import struct
+from functools import lru_cache
 
 from firmware.model import is_public
 
@@ -75,7 +76,12 @@ def open_sender(
 
 def send_cut_up(udp: socket.socket, data: bytes, size: int) -> int:
     """Datagrams of `size` bytes each (the last may be shorter) in one call: the kernel, or the network card, cuts them."""
-    return udp.sendmsg([data], [(socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("H", size))])
+    return udp.sendmsg((data,), _cut(size))
+
+
+@lru_cache(64)
+def _cut(size: int) -> tuple[tuple[int, int, bytes]]:
+    return ((socket.IPPROTO_UDP, UDP_SEGMENT, struct.pack("H", size)),)
 
 
 def is_ours(address: str) -> bool:
