@@ -145,6 +145,15 @@ class Lab:
         studio = self.status("studio")
         return bool(studio and studio.merge and studio.merge.state == "merged" and self.got.datagrams)
 
+    def wait_for_path(self, path: str) -> None:
+        """Until it brings packets again: `merged` alone may be half a second old."""
+        now = time.time()
+        self.wait(lambda: (studio := self.status("studio")) and studio.at > now, what="a fresh snapshot")
+        before = self.source(path)
+        packets = before.packets if before else 0
+        self.wait(lambda: (source := self.source(path)) and source.packets > packets + 100, what=f"path {path} brings packets again")
+        self.wait(self.merged, what="both paths merged again")
+
     def wait(self, happened: Callable[[], T], timeout_s: float = 60.0, what: str = "") -> T:
         until = time.monotonic() + timeout_s
         while not (value := happened()):
