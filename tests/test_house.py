@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,3 +155,9 @@ def test_help_of_scripts_needs_no_setup(script: str, tmp_path: Path) -> None:
     told = subprocess.run(["bash", copy, "--help"], capture_output=True, text=True, check=True).stdout
     assert told.startswith(f"usage: scripts/{script}")
     assert "Exit codes" in told
+
+
+def test_a_flow_worker_loads_nothing_that_is_slow_to_load() -> None:
+    heavy = {"numpy", "av", "flask", "gunicorn", "asyncio", "multiprocessing"}
+    told = f"import sys, firmware.flow.worker; print(*{heavy!r}.intersection(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", told], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split() == []
