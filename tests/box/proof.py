@@ -17,6 +17,7 @@ from firmware.places import Places
 from tests.lab.analyse import Analyser
 from tests.lab.networks import Networks
 from tests.lab.ports import free_ports
+from tests.lab.stalls import Stalls
 
 from .apart import Apart
 from .lab import Lab
@@ -42,9 +43,11 @@ class Bench:
 
     def __enter__(self) -> Bench:
         self.lab.wait(self.lab.merged, what="both paths merged")
+        self._stalls = Stalls()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._stalls.close()
         self.lab.close()
         shutil.rmtree(self.root, ignore_errors=True)
 
@@ -63,7 +66,7 @@ class Bench:
 
     def loss(self) -> Figures:
         self.lab.flows_on(600)
-        return asdict(self.lab.difference())
+        return asdict(self.lab.difference()) | {"longest_stall_ms": round(self._stalls.longest_s(0) * 1000)}
 
 
 def progress(done: float, of: float) -> None:
