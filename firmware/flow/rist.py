@@ -36,6 +36,7 @@ _SAID = (  # a part of a line of librist's log, and what it means for whoever re
     ("sent clear communication", "what comes is not encrypted; give the sender the passphrase"),
     ("configured without keysize", "what comes is encrypted, and this source has no passphrase"),
     ("wrong profile", "what comes is of another RIST profile, or no RIST"),
+    ("Non conformant main profile", "what comes is of another RIST profile, or no RIST"),
     ("handshake is still pending", "RTP comes without RTCP; open the port above it too"),
 )
 

@@ -208,10 +208,27 @@ def test_a_sender_that_comes_again_is_taken_soon(ends, mode):
     wait_until(arrived(leg, 200), timeout_s=5, what="the new sender's stream")
 
 
+@MODES
+def test_a_link_that_was_gone_comes_back_by_itself(ends, mode):
+    """Longer than librist's session timeout of 2 s: both ends gave each other up."""
+    port, entry = ends.lab.port(), ends.lab.port()
+    leg = ends.leg(port, **mode)
+    with Relay((HOST, port), listen=(HOST, entry)) as data, Relay((HOST, port + 1), listen=(HOST, entry + 1)) as rtcp:
+        ends.send(entry, **mode)
+        wait_until(arrived(leg, 200), what="the stream arrives")
+        for relay in (data, rtcp):
+            relay.cut()
+        wait_until(lambda: leg.status.state == "waiting", what="the cut is seen")
+        wait_until(lambda: time.monotonic_ns() - leg.leg._heard_ns > 2_600_000_000, what="a cut that is long enough")
+        for relay in (data, rtcp):
+            relay.restore()
+        wait_until(arrived(leg, 200), what="the stream is back")
+
+
 @pytest.mark.parametrize(
     ("source", "output", "words"),
     [
-        (SECRET, CLEAR, "what comes is not encrypted, or who sends is not on the allowlist"),
+        (SECRET, CLEAR, "what comes is not encrypted"),
         (CLEAR, SECRET, "what comes is encrypted, and this source has no passphrase"),
         (CLEAR, SIMPLE, "what comes is of another RIST profile, or no RIST"),
         (SIMPLE, CLEAR, "somebody sends with another passphrase, or no RIST"),
@@ -224,7 +241,7 @@ def test_why_nothing_comes_is_said(ends, source, output, words):
     port = ends.lab.port()
     leg = ends.leg(port, **source)
     loop = ends.send(port, **output)
-    wait_until(lambda: leg.status.message == words, what=words)
+    wait_until(lambda: leg.status.message.startswith(words), what=words)
     wait_until(lambda: "nobody answers at" in loop.status.message, what="the sender says so too")
     assert leg.datagrams == []
     assert (leg.status.state, loop.status.state) == ("waiting", "connecting")

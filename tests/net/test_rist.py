@@ -359,13 +359,12 @@ def test_a_new_sender_begins_afresh(lab):
     assert whole(collect.numbers[begun:])
 
 
-@pytest.mark.parametrize("mode", ["AES-256", "simple"])
-def test_a_link_that_was_gone_comes_back_by_itself(lab, mode):
-    """Longer than librist's session timeout of 2 s: both ends gave each other up."""
+def test_a_link_that_was_gone_comes_back_by_itself(lab):
+    """Longer than librist's session timeout of 2 s: both ends gave each other up. In simple profile 0.2.11 needs to be opened anew."""
     port, entry = lab.port(), lab.port()
-    receiver = lab.receiver(port, **MODES[mode])
+    receiver = lab.receiver(port, **KEYED)
     with Relay((HOST, port), listen=(HOST, entry)) as data, Relay((HOST, port + 1), listen=(HOST, entry + 1)) as rtcp:
-        lab.feed(lab.sender(entry, **MODES[mode]))
+        lab.feed(lab.sender(entry, **KEYED))
         collect = Collect(receiver)
         collect.count(200)
         data.cut()
