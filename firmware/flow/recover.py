@@ -11,6 +11,7 @@ from firmware.wire.merge import MAX_AHEAD, Merge
 
 SILENT_NS = 1_000_000_000  # a leg that delivered nothing for so long helps nobody
 REORDER_NS = 40_000_000  # how long a hole in one RTP stream waits for a straggler
+UNKNOWN_MATRIX_NS = 300_000_000  # how long a lone source with FEC waits until it knows: 100 packets at 4 Mb/s are 263 ms
 STEADY_NS = 5_000_000_000  # how long the primary source must have been well before it plays again
 LONGEST_STEADY_NS = 60_000_000_000
 ALL = 1 << 62  # a time by which everything is due
@@ -58,7 +59,8 @@ def _order(source: Source) -> Merge | None:
     if not isinstance(source, RtpSource):
         return None
     # With FEC everything waits as long as a repair may take, so that a repaired datagram leaves at its own time
-    return Merge(REORDER_NS, legs=1, prompt=not isinstance(source, RtpFecSource))
+    fec = isinstance(source, RtpFecSource)
+    return Merge(UNKNOWN_MATRIX_NS if fec else REORDER_NS, legs=1, prompt=not fec)
 
 
 def _both_rtp(sources: list[Source]) -> bool:
