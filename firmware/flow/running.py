@@ -231,7 +231,7 @@ class RunningFlow:
 
     def _send(self, datagrams: list[bytes], now_ns: int) -> None:
         self._fan.send(datagrams, now_ns)
-        self._watch.left.push(datagrams, now_ns)
+        self._watch.sent(datagrams, now_ns)
         if self._key_pictures is not None:
             for datagram in datagrams:
                 picture = self._key_pictures.push(datagram, now_ns)

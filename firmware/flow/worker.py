@@ -82,20 +82,15 @@ class FlowWorker:
             if self._readers_changed:
                 self._readers_changed = False
                 readers = self._all_readers()
-            now_ns = time.monotonic_ns()
-            due_ns = self._due_ns(next_tick)
-            self._asleep_until_ns = due_ns
-            if running.waiting:  # it came after the last look and before a leg's thread could know that we sleep
-                due_ns = min(due_ns, now_ns + running.patience_ns)
             if running.lone is not None and not look_round:
                 running.lone.wait()
-                ready = []
+                now_ns = due_ns = time.monotonic_ns()
+                ready: list[int] = []
             else:
-                wait_s = (due_ns - now_ns) / 1e9 if due_ns > now_ns and running.lone is None else 0
-                ready = select.select(readers, (), (), wait_s)[0]
                 look_round = False
-            self._asleep_until_ns = 0
-            now_ns = time.monotonic_ns()
+                due_ns = self._due_ns(next_tick)
+                ready = self._sleep(readers, due_ns)
+                now_ns = time.monotonic_ns()
             for descriptor in ready:
                 readers[descriptor](now_ns)
                 if self._readers_changed:
@@ -115,6 +110,17 @@ class FlowWorker:
                 if now_ns >= next_snapshot:
                     next_snapshot = now_ns + SNAPSHOT_NS
                     self._report()
+
+    def _sleep(self, readers: dict[int, Reader], due_ns: int) -> list[int]:
+        """Until something is due or can be read."""
+        running, now_ns = self._running, time.monotonic_ns()
+        self._asleep_until_ns = due_ns
+        if running.waiting:  # it came after the last look and before a leg's thread could know that we sleep
+            due_ns = min(due_ns, now_ns + running.patience_ns)
+        wait_s = (due_ns - now_ns) / 1e9 if due_ns > now_ns and running.lone is None else 0
+        ready = select.select(readers, (), (), wait_s)[0]
+        self._asleep_until_ns = 0
+        return ready
 
     def _look(self, now_ns: int) -> None:
         """One step of a stream that is read lazily."""
