@@ -14,8 +14,13 @@ from typing import Protocol, TypeVar
 import pytest
 
 from firmware.places import Places
+from tests.again import Again
 
 T = TypeVar("T")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Again())
 
 
 class WaitFor(Protocol):
