@@ -1,6 +1,6 @@
 """A live test that failed while this machine itself stood still is run again, and told: no transport can send while nothing runs.
 
-Only tests with a real stream, only after a stall that was seen, and twice at most. One that fails on a machine that runs has failed.
+Only tests with a real stream, only after a stall that was seen, and four times at most. One that fails on a machine that runs has failed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from _pytest.runner import runtestprotocol
 from tests.lab.stalls import Stalls
 
 LIVE = ("tests/appliance/", "tests/box/", "tests/capture/", "tests/flow/", "tests/interop/", "tests/lab/", "tests/net/")
-TIMES = 2
+TIMES = 4
 
 
 class Again:
