@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import time
+from html import unescape
 from typing import Any
+
+from flask.testing import FlaskClient
 
 from firmware.places import Places
 from firmware.status import (
@@ -163,3 +167,9 @@ def protected(places: Places, **changes: Any) -> FlowStatus:
 def fec_leg(name: str, **changes: Any) -> EndStatus:
     fields: dict[str, Any] = {"state": "connected", "peer": "203.0.113.77:41200", "packets": 3_345_588, "rate_bps": 5.77e6}
     return EndStatus(name=name, protocol="rtp-fec", **fields | changes)
+
+
+def seen(client: FlaskClient) -> str:
+    """The words on the page, without markup."""
+    html = client.get("/live").get_data(as_text=True)
+    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))).replace("\N{NARROW NO-BREAK SPACE}", " ")

@@ -7,10 +7,17 @@ from collections.abc import Iterator
 from shutil import which
 
 import pytest
+from flask.testing import FlaskClient
 
+from appliance.web import create_app
 from firmware.places import Places
 
 from .browser import Browser
+
+
+@pytest.fixture
+def client(places: Places) -> FlaskClient:
+    return create_app(places).test_client()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from html import unescape
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,18 +15,7 @@ from firmware.places import Places
 from firmware.status import Account, EndStatus, HealthStatus, MergeStatus
 from firmware.store import Store
 
-from .boxes import fec_leg, leg, protected, received
-
-
-@pytest.fixture
-def client(places: Places) -> FlaskClient:
-    return create_app(places).test_client()
-
-
-def seen(client: FlaskClient) -> str:
-    """The words on the page, without markup."""
-    html = client.get("/live").get_data(as_text=True)
-    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))).replace("\N{NARROW NO-BREAK SPACE}", " ")
+from .boxes import fec_leg, leg, protected, received, seen
 
 
 def told(client: FlaskClient) -> dict[str, object]:

@@ -8,32 +8,19 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from html import unescape
 from pathlib import Path
 
 import pytest
 from flask.testing import FlaskClient
 
-from appliance.web import create_app
 from firmware.model import Flow, SrtListenerOutput, SrtListenerSource
 from firmware.places import Places
 from firmware.status import EndStatus, MergeStatus
 from firmware.store import Store
 
-from .boxes import leg, on_air, path, received
+from .boxes import leg, on_air, path, received, seen
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def client(places: Places) -> FlaskClient:
-    return create_app(places).test_client()
-
-
-def seen(client: FlaskClient) -> str:
-    """The words on the page, without markup."""
-    html = client.get("/live").get_data(as_text=True)
-    return unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))).replace("\N{NARROW NO-BREAK SPACE}", " ")
 
 
 def state(client: FlaskClient, flow: str) -> tuple[str, list[str]]:

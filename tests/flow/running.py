@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from typing import Any
 
@@ -18,10 +18,14 @@ from tests.lab import feed
 SECRETS = {"srtp": generate_srtp_key(), "srt": generate()}
 
 
+def running(**flow: Any) -> AbstractContextManager[FlowWorker]:
+    return run(flow)
+
+
 @contextmanager
-def running(**flow: Any) -> Iterator[FlowWorker]:
+def run(flow: dict[str, Any], *, strict: bool = False) -> Iterator[FlowWorker]:
     parsed = parse_flow({"name": "test", **flow})
-    worker = FlowWorker(Job(flow=parsed, secrets=SECRETS), parsed)
+    worker = FlowWorker(Job(flow=parsed, secrets=SECRETS), parsed, strict=strict)
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -16,32 +14,7 @@ from firmware.net.udp import UdpError
 from tests.lab.recorder import Recorder
 from tests.wire.streams import stream
 
-
-@contextmanager
-def running(flow: dict, **options) -> Iterator[FlowWorker]:
-    parsed = parse_flow({"name": "test", **flow})
-    worker = FlowWorker(Job(flow=parsed), parsed, **options)
-    thread = threading.Thread(target=worker.run)
-    thread.start()
-    try:
-        yield worker
-    finally:
-        worker.stop()
-        thread.join()
-        worker.close()
-
-
-def in_loop(worker: FlowWorker, act: Callable[[], None]) -> None:
-    """Do it in the worker's own thread, as an order from the parent would be."""
-    done = threading.Event()
-
-    def once(_now_ns: int) -> None:
-        if not done.is_set():
-            act()
-            done.set()
-
-    worker.on_tick = once
-    assert done.wait(5)
+from .running import in_loop, run
 
 
 class Sender:
@@ -80,7 +53,7 @@ def udp_out(name: str, port: int) -> dict:
 
 def test_a_stream_goes_straight_through(udp_port, wait_for, sender_to):
     port = udp_port()
-    with Recorder() as got, running({"sources": [{"protocol": "udp", "name": "in", "port": port}], "outputs": [udp_out("a", got.port)]}):
+    with Recorder() as got, run({"sources": [{"protocol": "udp", "name": "in", "port": port}], "outputs": [udp_out("a", got.port)]}):
         sender = sender_to(port)
         sender.send(400, wait_for, got)
         assert got.datagrams == sender.sent
@@ -90,7 +63,7 @@ def test_outputs_come_and_go_without_touching_the_others(udp_port, wait_for, sen
     port = udp_port()
     source = {"protocol": "udp", "name": "in", "port": port}
     with Recorder() as steady, Recorder() as guest:
-        with running({"sources": [source], "outputs": [udp_out("steady", steady.port)]}) as worker:
+        with run({"sources": [source], "outputs": [udp_out("steady", steady.port)]}) as worker:
             sender = sender_to(port)
             sender.send(100, wait_for, steady)
             more = parse_flow(
@@ -115,7 +88,7 @@ def test_an_end_that_cannot_be_opened_is_told_and_opened_later(udp_port, wait_fo
     blocker = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     blocker.bind(("127.0.0.1", taken))
     sources = [{"protocol": "udp", "name": "free", "port": port}, {"protocol": "udp", "name": "taken", "port": taken}]
-    with Recorder() as got, running({"sources": sources, "outputs": [udp_out("a", got.port)]}) as worker:
+    with Recorder() as got, run({"sources": sources, "outputs": [udp_out("a", got.port)]}) as worker:
         sender = sender_to(port)
         sender.send(100, wait_for, got)
         status = worker.status()
@@ -138,13 +111,13 @@ def test_in_the_foreground_such_an_end_is_an_error(udp_port):
 def test_what_is_not_allowed_or_not_a_stream_is_counted_and_dropped(udp_port, wait_for, sender_to):
     port = udp_port()
     source = {"protocol": "udp", "name": "in", "port": port, "allow": ["192.0.2.0/24"]}
-    with Recorder() as got, running({"sources": [source], "outputs": [udp_out("a", got.port)]}) as worker:
+    with Recorder() as got, run({"sources": [source], "outputs": [udp_out("a", got.port)]}) as worker:
         intruder = sender_to(port).socket
         for datagram in stream(0.05):
             intruder.send(datagram)
         wait_for(lambda: worker.status().sources[0].refused > 10, what="refusals")
         assert not got.datagrams
-    with Recorder() as got, running({"sources": [source | {"allow": ["127.0.0.0/8"]}], "outputs": [udp_out("a", got.port)]}) as worker:
+    with Recorder() as got, run({"sources": [source | {"allow": ["127.0.0.0/8"]}], "outputs": [udp_out("a", got.port)]}) as worker:
         intruder.send(b"garbage")
         intruder.send(b"\x47" * 188 * 2)
         wait_for(lambda: worker.status().sources[0].dropped == 1 and worker.status().sources[0].packets == 1, what="one dropped, one taken")
@@ -155,7 +128,7 @@ def test_a_cut_output_is_silent_for_its_time_alone(udp_port, wait_for, sender_to
     flow = {"sources": [{"protocol": "udp", "name": "in", "port": port}], "outputs": []}
     with Recorder() as steady, Recorder() as cut:
         flow["outputs"] = [udp_out("steady", steady.port), udp_out("cut", cut.port)]
-        with running(flow) as worker:
+        with run(flow) as worker:
             sender = sender_to(port)
             sender.send(100, wait_for, steady)
             in_loop(worker, lambda: worker.cut(Cut(output="cut", seconds=0.5)))
@@ -169,7 +142,7 @@ def test_a_cut_output_is_silent_for_its_time_alone(udp_port, wait_for, sender_to
 def test_two_plain_udp_sources_fail_over(udp_port, wait_for, sender_to):
     ports = [udp_port(), udp_port()]
     sources = [{"protocol": "udp", "name": name, "port": port} for name, port in zip(("first", "second"), ports, strict=True)]
-    with Recorder() as got, running({"sources": sources, "failover_ms": 100, "outputs": [udp_out("a", got.port)]}) as worker:
+    with Recorder() as got, run({"sources": sources, "failover_ms": 100, "outputs": [udp_out("a", got.port)]}) as worker:
         first, second = sender_to(ports[0]), sender_to(ports[1])
         first.send(100, wait_for, got)
         assert got.datagrams == first.sent
@@ -196,7 +169,7 @@ def test_a_name_is_looked_up_beside_the_stream(udp_port, wait_for, sender_to):
             pytest.skip("localhost is no IPv4 address here")
         by_name = udp_out("named", got.port) | {"host": "localhost"}
         lost = udp_out("lost", 5000) | {"host": "no-such-host.invalid"}
-        with running({"sources": [{"protocol": "udp", "name": "in", "port": port}], "outputs": [by_name, lost]}) as worker:
+        with run({"sources": [{"protocol": "udp", "name": "in", "port": port}], "outputs": [by_name, lost]}) as worker:
             wait_for(lambda: [o.state for o in worker.status().outputs] == ["connected", "failed"], what="both looked up")
             sender = sender_to(port)
             sender.send(100, wait_for, got)
@@ -218,7 +191,7 @@ def test_sources_are_changed_while_they_deliver(udp_port, wait_for, sender_to):
     ]
     with Recorder() as got:
         played = {"outputs": [udp_out("got", got.port)]}
-        with running({"sources": [{"protocol": "udp", "name": "in", "port": into}], "outputs": out}), running(both | played) as worker:
+        with run({"sources": [{"protocol": "udp", "name": "in", "port": into}], "outputs": out}), run(both | played) as worker:
             feed = sender_to(into)
             datagrams = iter(stream(60))
 
