@@ -23,12 +23,8 @@ class Run:
 class Batch(list[bytes]):
     """Datagrams in the order of sending. What several outputs need of it is made by the first that asks."""
 
-    __slots__ = ("_runs", "_sealed")
-
-    def __init__(self, datagrams: Sequence[bytes] = ()) -> None:
-        super().__init__(datagrams)
-        self._runs: list[Run] | None = None
-        self._sealed: dict[int, Batch] | None = None
+    _runs: list[Run] | None = None
+    _sealed: dict[int, Batch] | None = None
 
     def runs(self) -> list[Run]:
         if self._runs is None:

@@ -36,6 +36,8 @@ class Fan:
         """What every output gathers for at least."""
         self.waited_ns = 0
         """How long what is sent has waited already: groups that want no more than that are served at once."""
+        self.waits = False
+        """True while something gathered is to be served."""
         self._groups: dict[int, _Group] = {}
         self._seals: dict[bytes, Seal] = {}
         self._wants_rtp = False
@@ -57,6 +59,7 @@ class Fan:
         self._groups = {gather_ns: group for gather_ns, group in self._groups.items() if group.plain or group.rtp}
         self._wants_rtp = any(group.rtp for group in self._groups.values())
         self.gather_ns = min(self._groups, default=0)
+        self._see_who_waits()
         self._keep_seals(outputs)
 
     def _keep_seals(self, outputs: Iterable[FlowOutput]) -> None:
@@ -69,7 +72,7 @@ class Fan:
         packets = [number(datagram, now_ns) for datagram in datagrams] if self._wants_rtp else []
         for group in self._groups.values():
             if group.gather_ns <= self.waited_ns and group.due_ns is None:
-                _serve(group, Batch(datagrams), Batch(packets), now_ns)
+                _serve(group, datagrams, packets, now_ns)
                 continue
             if group.plain:
                 group.datagrams += datagrams
@@ -77,10 +80,11 @@ class Fan:
                 group.packets += packets
             if group.due_ns is None:
                 group.due_ns = now_ns + group.gather_ns - self.waited_ns - EARLY_NS
+                self.waits = True
 
     def due_ns(self) -> int | None:
         """When a group must be served next."""
-        return min((group.due_ns for group in self._groups.values() if group.due_ns is not None), default=None)
+        return min(group.due_ns for group in self._groups.values() if group.due_ns is not None) if self.waits else None
 
     def serve(self, now_ns: int) -> None:
         """Whatever is due."""
@@ -89,11 +93,19 @@ class Fan:
                 group.due_ns = None
                 datagrams, group.datagrams = group.datagrams, []
                 packets, group.packets = group.packets, []
-                _serve(group, Batch(datagrams), Batch(packets), now_ns)
+                _serve(group, datagrams, packets, now_ns)
+        self._see_who_waits()
+
+    def _see_who_waits(self) -> None:
+        self.waits = any(group.due_ns is not None for group in self._groups.values())
 
 
-def _serve(group: _Group, datagrams: Batch, packets: Batch, now_ns: int) -> None:
-    for output in group.plain:
-        output.send(datagrams, now_ns)
-    for output in group.rtp:
-        output.send(packets, now_ns)
+def _serve(group: _Group, datagrams: list[bytes], packets: list[bytes], now_ns: int) -> None:
+    if group.plain:
+        batch = Batch(datagrams)
+        for output in group.plain:
+            output.send(batch, now_ns)
+    if group.rtp:
+        batch = Batch(packets)
+        for output in group.rtp:
+            output.send(batch, now_ns)

@@ -224,18 +224,17 @@ class FecOutput(DatagramOutput):
 
     def send(self, batch: Batch, now_ns: int) -> None:
         push = self._encoder.push
-        columns, rows = Batch(), Batch()
-        for packet in batch:
-            for stream, made in push(packet):
-                if stream == COLUMN:
-                    columns.append(made)
-                else:
-                    rows.append(made[:8] + self._row_ssrc + made[12:])
+        made = [fec for packet in batch for fec in push(packet)]
         super().send(batch, now_ns)
-        if self._sockets and now_ns >= self._cut_until_ns:
-            for way, fec in zip(self._sockets[1:], (columns, rows), strict=True):
-                if fec:
-                    self._put(way, fec if self._fec_seal is None else fec.sealed(self._fec_seal), now_ns)
+        if made and self._sockets and now_ns >= self._cut_until_ns:
+            _, columns, rows = self._sockets
+            self._put_fec(columns, [packet for stream, packet in made if stream == COLUMN], now_ns)
+            self._put_fec(rows, [packet[:8] + self._row_ssrc + packet[12:] for stream, packet in made if stream == ROW], now_ns)
+
+    def _put_fec(self, way: socket.socket, packets: list[bytes], now_ns: int) -> None:
+        if packets:
+            batch = Batch(packets)
+            self._put(way, batch if self._fec_seal is None else batch.sealed(self._fec_seal), now_ns)
 
     def status(self, now_ns: int) -> EndStatus:
         status = super().status(now_ns)

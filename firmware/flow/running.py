@@ -209,7 +209,8 @@ class RunningFlow:
                     recover.push(leg, number, datagram, arrived_ns)
                     if not straight:
                         arrived[leg].append(datagram)
-            self._watch.take(now_ns)
+            if not straight:
+                self._watch.take(now_ns)
             datagrams = recover.pop(now_ns)
             if self._pacer is not None:
                 for datagram in datagrams:
@@ -217,7 +218,8 @@ class RunningFlow:
                 datagrams = self._pacer.pop(now_ns)
         if datagrams:
             self._send(datagrams, now_ns)
-        self._fan.serve(now_ns)
+        if self._fan.waits:
+            self._fan.serve(now_ns)
         return bool(datagrams)
 
     def _deliver(self, leg: int, number: int, datagram: bytes, now_ns: int, rebuilt: bool = False) -> None:

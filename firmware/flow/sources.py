@@ -110,16 +110,20 @@ class DatagramSource:
     def repair_ns(self) -> int:
         return self._stream.repair_ns if self._stream is not None else 0
 
-    def wait(self) -> None:
-        """Take the next datagram, or nothing within WAIT_S. For a loop with nothing else to wait for: one system call, not two."""
+    def wait(self) -> int:
+        """Take the next datagram, or nothing within WAIT_S. For a loop with nothing else to wait for: one system call, not two.
+
+        The time at which that ended."""
         try:
             datagram, peer = self._sockets[0].recvfrom(LARGEST)
         except BlockingIOError:
-            return
+            return time.monotonic_ns()
         except OSError:
             self.tally.dropped += 1  # an ICMP error of an earlier datagram
-            return
-        self._take(datagram, peer, time.monotonic_ns())
+            return time.monotonic_ns()
+        now_ns = time.monotonic_ns()
+        self._take(datagram, peer, now_ns)
+        return now_ns
 
     def drain(self, now_ns: int) -> None:
         """Take what lies in the sockets; under a flood not all of it, for the loop has more to do."""
@@ -161,7 +165,7 @@ class DatagramSource:
 
     def _take(self, datagram: bytes, peer: tuple[str, int], now_ns: int) -> None:
         tally = self.tally
-        if peer[0] not in self._allowed or (peer != self._peer and self._peer is not None and now_ns - self._heard_ns < INCUMBENT_NS):
+        if peer != self._peer and not self._may_take_over(peer, now_ns):
             tally.refused += 1
             return
         if self._stream is not None:
@@ -171,6 +175,9 @@ class DatagramSource:
             self._deliver(self.leg, -1, datagram, now_ns)
         else:
             tally.dropped += 1
+
+    def _may_take_over(self, peer: tuple[str, int], now_ns: int) -> bool:
+        return peer[0] in self._allowed and (self._peer is None or now_ns - self._heard_ns >= INCUMBENT_NS)
 
     def _take_rtp(self, stream: RtpStream, datagram: bytes, peer: tuple[str, int], now_ns: int) -> None:
         clear = stream.open(datagram, 0, now_ns)

@@ -51,9 +51,8 @@ class Watch:
             self._sent = []
 
     def take(self, now_ns: int) -> None:
-        """Look at what arrived, some at a time."""
-        if not self.straight:
-            self._look_at_arrived(now_ns, SOME)
+        """Look at what arrived, some at a time. There is nothing to take where it is `straight`."""
+        self._look_at_arrived(now_ns, SOME)
 
     def _look_at_arrived(self, now_ns: int, least: int = 1) -> None:
         for leg, datagrams in enumerate(self.arrived):

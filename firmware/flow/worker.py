@@ -83,8 +83,7 @@ class FlowWorker:
                 self._readers_changed = False
                 readers = self._all_readers()
             if running.lone is not None and not look_round:
-                running.lone.wait()
-                now_ns = due_ns = time.monotonic_ns()
+                now_ns = due_ns = running.lone.wait()
                 ready: list[int] = []
             else:
                 look_round = False
