@@ -320,7 +320,7 @@ class SrtListener:
             bytes=tally.bytes,
             rate_bps=tally.rate_bps,
             dropped=tally.dropped,
-            refused=self._listener.refused,
+            refused=self._listener.refused + self._listener.dropped,
             repaired=sum(f.resent_packets for f in figures),
             lost=sum(f.sent_dropped_packets for f in figures),
             rtt_ms=max((f.rtt_ms for f in figures), default=None),

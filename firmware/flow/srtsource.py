@@ -201,7 +201,7 @@ class SrtListenerLeg(SrtLeg):
         """It listens on an address, whatever the link does."""
 
     def _refused(self) -> int:
-        return self._listener.refused
+        return self._listener.refused + self._listener.dropped
 
 
 class SrtCallerLeg(SrtLeg):

@@ -10,12 +10,15 @@ from __future__ import annotations
 import ctypes
 import secrets
 import socket as system
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from firmware.net.libsrt import LISTEN_HOOK, Library, LibraryTooOld, SrtError, SrtUnavailable, load
 from firmware.net.sockaddr import ANY_OF_FAMILY, MAX_BYTES, Address, address_of, family_of, resolve
 from firmware.net.srtoptions import OPTIONS, Value
+from firmware.net.srtport import Guard, open_port
 from firmware.net.srtreasons import REJ_TIMEOUT, REJ_UNKNOWN
 from firmware.net.srtsocket import MAX_PAYLOAD_BYTES, Socket, SrtBroken, SrtRefused, State
 from firmware.net.srtstatistics import Statistics
@@ -45,6 +48,7 @@ __all__ = [
 
 MIN_VERSION = 0x010300
 KEY_BITS = (128, 192, 256)
+MOST_LET_IN = 8  # callers that were let in and are not accepted yet
 DEFAULT_PACKETS = 8192  # libsrt's own size of a buffer
 HEADER_BYTES = 28  # of IP and UDP: libsrt counts a buffer in packets of MSS less this
 
@@ -163,8 +167,10 @@ def open_listener(
         # Where `admit` decides, the listener's own passphrase is one that nobody knows and the hook sets the real one: whatever
         # goes wrong between libsrt and the hook (ctypes answers 0, "let in", when it cannot even call it), nobody gets in by it.
         _encrypt(socket, secrets.token_hex(32) if admit else passphrase, key_bits)
-        socket.bind(address, port, bind_device)
-        listener = Listener(socket, sending, admit, passphrase)
+        udp = open_port(address, port, bind_device)
+        guard = Guard(udp.dup()) if admit else None
+        socket.take_port(udp)
+        listener = Listener(socket, sending, admit, passphrase, guard)
         socket.listen(backlog)
     except BaseException:
         socket.close()
@@ -214,9 +220,11 @@ def _encrypt(socket: Socket, passphrase: str, key_bits: int) -> None:
 
 
 class Listener:
-    """A UDP port that callers come to. `refused` counts those that `admit` turned away."""
+    """A UDP port that callers come to. `refused` counts those that `admit` turned away.
 
-    def __init__(self, socket: Socket, sending: bool, admit: Admit | None, passphrase: str) -> None:
+    With a `guard` nobody is heard there but who was let in, and who asks to be."""
+
+    def __init__(self, socket: Socket, sending: bool, admit: Admit | None, passphrase: str, guard: Guard | None) -> None:
         self.socket = socket
         self.sending = sending
         self.refused = 0
@@ -224,6 +232,10 @@ class Listener:
         self.last_admission_failure = ""
         self._admit = admit
         self._passphrase = passphrase
+        self._guard = guard
+        self._guarding = threading.Lock()
+        self._let_in: deque[Address] = deque(maxlen=MOST_LET_IN)  # some of them are not accepted yet
+        self._accepted: list[Socket] = []
         if admit:
             hook = LISTEN_HOOK(self._decide)
             socket.library.hooks[socket.handle] = hook
@@ -253,11 +265,30 @@ class Listener:
             except SrtError:  # it was gone again before it was taken
                 caller.close()
                 return None
+            self._hear(accepted=caller)
         return caller
+
+    @property
+    def dropped(self) -> int:
+        """Datagrams that the kernel kept from libsrt."""
+        return self._guard.dropped if self._guard else 0
+
+    def _hear(self, *, accepted: Socket | None = None, let_in: Address | None = None) -> None:
+        if self._guard is None:
+            return
+        with self._guarding:
+            self._accepted = [socket for socket in self._accepted if not socket.closed]
+            if accepted is not None:
+                self._accepted.append(accepted)
+            if let_in is not None:
+                self._let_in.append(let_in)
+            self._guard.hear([*self._let_in, *(socket.far_end for socket in self._accepted if socket.far_end)])
 
     def close(self) -> None:
         """Take no more callers; the sockets of those that came live on."""
         self.socket.close()  # waits for a hook that runs
+        if self._guard:
+            self._guard.close()
         self.socket.library.hooks.pop(self.socket.handle, None)
 
     def _decide(self, _opaque: object, handle: int, handshake_version: int, peer: int, stream_id: bytes | None) -> int:
@@ -280,5 +311,6 @@ class Listener:
             lib.srt_setrejectreason(handle, answer.code)
             self.refused += 1
             return -1
+        self._hear(let_in=Address(caller.address, caller.port))
         passphrase = (self._passphrase if answer.passphrase is None else answer.passphrase).encode()
         return int(lib.srt_setsockflag(handle, OPTIONS["passphrase"].number, passphrase, len(passphrase)))

@@ -19,6 +19,7 @@ from firmware.net import srtreasons as reasons
 from firmware.net.libsrt import EpollEvent, Library, MsgCtrl, SrtError, TraceStats, load
 from firmware.net.sockaddr import MAX_BYTES, Address, address_of, family_of, resolve
 from firmware.net.srtoptions import MAX_VALUE_BYTES, OPTIONS, Value, decode, encode
+from firmware.net.srtport import open_port
 from firmware.net.srtstatistics import Statistics
 
 MAX_PAYLOAD_BYTES = 1456
@@ -113,26 +114,17 @@ class Socket:
         if family_of(raw) == system.AF_INET6 and self.get("ipv6only") == -1:
             self.set("ipv6only", 0)  # libsrt wants it said; IPv4 peers are welcome
         if device:
-            self._bind_to_device(raw, address, port, device)
+            self.take_port(open_port(address, port, device))
         elif self._lib.srt_bind(self.handle, raw, len(raw)) != 0:
             raise self._not_bound(Address(address, port))
 
-    def _bind_to_device(self, raw: bytes, address: str, port: int, device: str) -> None:
-        # Not by SRTO_BINDTODEVICE: that one takes no IPv6 and reports every failure alike
-        udp = system.socket(family_of(raw), system.SOCK_DGRAM)
-        try:
-            udp.setsockopt(system.SOL_SOCKET, system.SO_BINDTODEVICE, device.encode() + b"\0")
-            udp.bind((address, port))
-        except PermissionError:
-            udp.close()
-            raise SrtError(f"binding to network interface {device} is not permitted; it needs CAP_NET_RAW") from None
-        except OSError as failure:
-            udp.close()
-            raise SrtError(f"{Address(address, port)} on network interface {device} cannot be used: {failure.strerror}") from None
+    def take_port(self, udp: system.socket) -> None:
+        """Bind to a UDP socket that is open already. It is libsrt's from now on, which closes it with the last socket that uses it."""
         if self._lib.srt_bind_acquire(self.handle, udp.fileno()) != 0:
+            where = Address(*udp.getsockname()[:2])
             udp.close()
-            raise SrtError(f"{Address(address, port)} on network interface {device} cannot be used: {self._last_error()[1]}")
-        udp.detach()  # libsrt closes it with the last socket that uses it
+            raise SrtError(f"{where} cannot be used: {self._last_error()[1]}")
+        udp.detach()
 
     def listen(self, backlog: int = 16) -> None:
         if self._lib.srt_listen(self.handle, backlog) != 0:
@@ -267,6 +259,10 @@ class Socket:
         if self._lib.srt_bistats(self.handle, ctypes.byref(raw), clear, True) != 0:
             raise self._broken(*self._last_error())
         return Statistics.of(raw)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         """End the connection and whatever waits in it. Closing twice is fine."""
