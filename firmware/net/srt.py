@@ -203,7 +203,7 @@ def _prepare(
     # What is sent within the latency must fit, with a second to spare
     packets = max(DEFAULT_PACKETS, (latency_ms + 1000) * max_rate_bps // (8000 * payload_bytes))
     size = packets * (int(socket.get("mss")) - HEADER_BYTES)
-    socket.set("fc", max(int(socket.get("fc")), packets))
+    socket.set("fc", packets)  # libsrt lays out its lists of losses for so many, for each socket
     socket.set("sndbuf" if sending else "rcvbuf", size)
     socket.receives = not sending
     for name, value in (options or {}).items():
