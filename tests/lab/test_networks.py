@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import time
 
 import pytest
 
 from firmware.net.udp import enlarge_receive_buffer
 from tests.lab import networks
+from tests.lab.cable import Cable
 from tests.lab.networks import STUDIO, NetworkError, Networks
+from tests.lab.programs import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +130,17 @@ def test_nothing_stays_behind():
         raise ZeroDivisionError
     listed = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, check=True).stdout.split()
     assert not {left, *network.names.values()} & set(listed)
+
+
+def test_a_cable_tells_who_sent_full_packets_and_since_when(network, studio):
+    with network.inside("studio"):
+        cable = Cable("path-a")
+    with cable, sender(network, "path-a") as venue:
+        venue.sendto(bytes(100), (STUDIO["a"], studio.getsockname()[1]))
+        place = studio.recvfrom(2000)[1]
+        began = time.monotonic()
+        venue.sendto(bytes(1316), (STUDIO["a"], studio.getsockname()[1]))
+        wait_until(lambda: cable.first_s(place), what="the full packet is seen")
+        assert (cable.first_s(place) or 0) > began
+        cable.forget()
+        assert cable.first_s(place) is None
