@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import ipaddress
 import os
-import socket
 import struct
 import threading
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from firmware.flow.batch import Batch
 from firmware.flow.tally import Tally
 from firmware.model import Output, RtpFecOutput, RtpOutput, Source, UdpOutput
 from firmware.net.srtp import Seal
-from firmware.net.udp import is_ours, open_sender, send_cut_up
+from firmware.net.udp import Sender, is_ours, open_sender
 from firmware.status import EndStatus
 from firmware.wire.fec import COLUMN, ROW
 from firmware.wire.fecencoder import FecEncoder
@@ -74,7 +73,7 @@ class DatagramOutput:
         self.tally = Tally()
         self._unheard_ns = 0  # when the far end's machine last said that nobody listens
         self._cut_until_ns = 0
-        self._sockets: list[socket.socket] = []
+        self._sockets: list[Sender] = []
         self._message = ""
         self._cuts_up = True  # until the kernel, or the interface, says no
         self._closing = threading.Event()
@@ -83,9 +82,9 @@ class DatagramOutput:
         else:
             self._sockets = self._open()
 
-    def _open(self) -> list[socket.socket]:
+    def _open(self) -> list[Sender]:
         spec = self.spec
-        opened: list[socket.socket] = []
+        opened: list[Sender] = []
         try:
             for beyond in self.beyond:
                 way = open_sender(
@@ -126,36 +125,36 @@ class DatagramOutput:
             self.tally.dropped += given - len(batch)
         self._put(self._sockets[0], batch, now_ns)
 
-    def _put(self, way: socket.socket, batch: Batch, now_ns: int) -> None:
+    def _put(self, way: Sender, batch: Batch, now_ns: int) -> None:
         if self._cuts_up and len(batch) >= FEW:
             self._put_runs(way, batch, now_ns)
             return
-        send, tally = way.send, self.tally
+        send, tally = way.send_one if way.cut_bytes else way.send, self.tally
         for datagram in batch:
             try:
                 tally.bytes += send(datagram)
                 tally.packets += 1
             except ConnectionRefusedError:  # about an earlier one; this one was not sent
                 self._unheard_ns = now_ns
-                self._again(way.send, datagram, 1)
+                self._again(send, datagram, 1)
             except OSError:
                 tally.dropped += 1
 
-    def _put_runs(self, way: socket.socket, batch: Batch, now_ns: int) -> None:
-        tally = self.tally
+    def _put_runs(self, way: Sender, batch: Batch, now_ns: int) -> None:
+        send, tally = way.send_cut_up, self.tally
         for run in batch.runs():
             try:
-                tally.bytes += send_cut_up(way, run.data, run.size)
+                tally.bytes += send(run.data, run.size)
                 tally.packets += run.count
             except ConnectionRefusedError:
                 self._unheard_ns = now_ns
-                self._again(partial(send_cut_up, way, size=run.size), run.data, run.count)
+                self._again(partial(send, size=run.size), run.data, run.count)
             except BlockingIOError:
                 tally.dropped += run.count
             except OSError as error:
                 self._cuts_up = error.errno not in CANNOT_CUT_UP
                 for begin in range(0, len(run.data), run.size):
-                    self._again(way.send, run.data[begin : begin + run.size], 1)
+                    self._again(way.send_one, run.data[begin : begin + run.size], 1)
 
     def _again(self, send: Callable[[bytes], int], data: bytes, count: int) -> None:
         try:
@@ -231,7 +230,7 @@ class FecOutput(DatagramOutput):
             self._put_fec(columns, [packet for stream, packet in made if stream == COLUMN], now_ns)
             self._put_fec(rows, [packet[:8] + self._row_ssrc + packet[12:] for stream, packet in made if stream == ROW], now_ns)
 
-    def _put_fec(self, way: socket.socket, packets: list[bytes], now_ns: int) -> None:
+    def _put_fec(self, way: Sender, packets: list[bytes], now_ns: int) -> None:
         if packets:
             batch = Batch(packets)
             self._put(way, batch if self._fec_seal is None else batch.sealed(self._fec_seal), now_ns)
@@ -242,7 +241,7 @@ class FecOutput(DatagramOutput):
         return status
 
 
-def _close(sockets: list[socket.socket]) -> None:
+def _close(sockets: list[Sender]) -> None:
     for opened in sockets:
         opened.close()
 

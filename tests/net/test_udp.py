@@ -53,3 +53,14 @@ def test_a_port_in_use_is_named():
         port = holder.getsockname()[1]
         with pytest.raises(UdpError, match=f"UDP port {port} of 127.0.0.1 is in use; choose another port"):
             open_receiver("127.0.0.1", port)
+
+
+def test_what_is_cut_up_and_what_is_not():
+    with open_receiver("127.0.0.1", 0) as receiver, open_sender("127.0.0.1", receiver.getsockname()[1]) as sender:
+        receiver.settimeout(2)
+        for size in (188, 100, 188):
+            assert sender.send_cut_up(bytes(3 * size + 7), size) == 3 * size + 7
+            assert [len(receiver.recv(2000)) for _ in range(4)] == [size, size, size, 7]
+        for size in (50, 1000, 188):
+            assert sender.send_one(bytes(size)) == size
+            assert len(receiver.recv(2000)) == size
