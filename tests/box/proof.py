@@ -66,7 +66,11 @@ class Bench:
 
     def loss(self) -> Figures:
         self.lab.flows_on(600)
-        return asdict(self.lab.difference()) | {"longest_stall_ms": round(self._stalls.longest_s(0) * 1000)}
+        stalls = {
+            "longest_stall_ms": round(self._stalls.longest_s(0) * 1000),
+            "relays_late_ms": max((relay.lateness_ms() for relay in self.lab.relays), default=0),
+        }
+        return asdict(self.lab.difference()) | stalls
 
 
 def progress(done: float, of: float) -> None:

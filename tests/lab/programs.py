@@ -107,9 +107,15 @@ class RelayProcess:
         self.process.stdin.flush()
 
     def counts(self) -> list[int]:
-        self.say("counts")
+        return [int(number) for number in self._ask("counts").split()]
+
+    def lateness_ms(self) -> int:
+        return int(self._ask("lateness"))
+
+    def _ask(self, order: str) -> str:
+        self.say(order)
         assert self.process.stdout
-        return [int(number) for number in self.process.stdout.readline().split()]
+        return self.process.stdout.readline()
 
     def close(self) -> None:
         self.process.communicate()

@@ -64,6 +64,7 @@ class Relay:
         self.drop = drop
         self.forward = Channel("forward", seed, loss, delay_ms)
         self.back = Channel("back", seed, loss if loss_back is None else loss_back, delay_ms)
+        self.latest_s = 0.0  # how much later than it was due a delayed datagram left at most: this machine's fault, and no network's
         self._cut = False
         self._fronts = _row(listen, beyond)
         self._bell, self._ringer = socket.socketpair()
@@ -147,7 +148,8 @@ class Relay:
     def _send_due(self) -> None:
         now_s = time.monotonic()
         while self._later and self._later[0][0] <= now_s:
-            _, _, way, datagram, to = heapq.heappop(self._later)
+            due_s, _, way, datagram, to = heapq.heappop(self._later)
+            self.latest_s = max(self.latest_s, now_s - due_s)
             if not self._cut:
                 _send(way, datagram, to)
 
@@ -209,6 +211,7 @@ orders, one a line on standard input or each in a --say; `forward` or `back` bef
   seed N               begin the draws of another seed
   counts               passed and lost forward, passed and lost back
   counts all           the same and more as JSON
+  lateness             how many ms later than it was due a delayed datagram left at most
 """
 
 
@@ -251,6 +254,8 @@ def _obey(relay: Relay, line: str) -> str:
                 way.seed(int(number))
             case ["counts"] if not named:
                 return f"{relay.forward.passed} {relay.forward.lost} {relay.back.passed} {relay.back.lost}"
+            case ["lateness"] if not named:
+                return f"{relay.latest_s * 1000:.0f}"
             case ["counts", "all"] if not named:
                 return json.dumps({"forward": relay.forward.counts(), "back": relay.back.counts()})
             case _:

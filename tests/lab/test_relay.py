@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import pytest
 
 from tests.lab import relay as relay_module
 from tests.lab.channel import Trace, Uniform
+from tests.lab.programs import RelayProcess
 from tests.lab.relay import Relay, obey
 
 
@@ -91,6 +94,21 @@ def test_delay_keeps_the_order(target, client):
         assert 0.08 <= time.monotonic() - began < 1
 
 
+def test_a_relay_that_stood_still_says_for_how_long(target, client):
+    relay = RelayProcess(target.getsockname(), "--delay-ms", "50")
+    try:
+        client.sendto(b"x", relay.address)
+        os.kill(relay.process.pid, signal.SIGSTOP)
+        stopped_s = time.monotonic()
+        while time.monotonic() < stopped_s + 0.4:
+            pass
+        os.kill(relay.process.pid, signal.SIGCONT)
+        assert target.recv(2000) == b"x"
+        assert relay.lateness_ms() >= 300
+    finally:
+        relay.close()
+
+
 def test_chosen_datagrams(target, client, wait_for):
     with Relay(target.getsockname(), drop=lambda datagram, forward: forward and datagram in (b"3", b"5")) as relay:
         send(client, relay, 8)
@@ -159,6 +177,7 @@ def test_some_come_twice_and_some_late(target, client, wait_for):
         ("restore", ""),
         ("seed 9", ""),
         ("counts", "0 0 0 0"),
+        ("lateness", "0"),
         ("back cut", "`back cut` is no order; see --help"),
         ("loss much", "`loss much`: could not convert string to float: 'much'"),
         ("burst 0.9 1", "`burst 0.9 1`: no bursts of 1 datagrams make a loss of 0.9; bursts have at least 1 each"),
