@@ -94,10 +94,11 @@ def test_delay_keeps_the_order(target, client):
         assert 0.08 <= time.monotonic() - began < 1
 
 
-def test_a_relay_that_stood_still_says_for_how_long(target, client):
-    relay = RelayProcess(target.getsockname(), "--delay-ms", "50")
+def test_a_relay_that_stood_still_says_for_how_long(target, client, wait_for):
+    relay = RelayProcess(target.getsockname(), "--delay-ms", "100")
     try:
         client.sendto(b"x", relay.address)
+        wait_for(lambda: relay.counts()[0])
         os.kill(relay.process.pid, signal.SIGSTOP)
         stopped_s = time.monotonic()
         while time.monotonic() < stopped_s + 0.4:
