@@ -199,7 +199,7 @@ class SrtCaller:
             except (srt.SrtError, OSError) as error:
                 self._dialling = None
                 self.message = str(error)
-                refusals = refusals + 1 if was_refused(error) else 0
+                refusals = refusals + 1 if was_refused(error) else HELD if self._was_connected else 0
                 self.unconnected = "failed" if refusals > 0 else "connecting"
             if not self._closing and not self._cut_until_ns:
                 self._changed.clear()

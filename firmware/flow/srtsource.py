@@ -22,7 +22,7 @@ from firmware.wire.ts import is_transport_stream
 
 REDIAL_S = 0.25
 LONGEST_REFUSAL_S = 30.0
-HELD = -3  # so many refusals are forgiven after a connection was lost
+HELD = -5  # so many refusals are forgiven after a connection was lost, or nobody answered
 DEAD_NS = 5_000_000_000  # a connection that brings no transport stream for so long is as good as none
 CONFLICT, FORBIDDEN = 1409, 1403
 REJ_UNKNOWN, REJ_TIMEOUT = 0, 16

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from firmware.net.libsrt import LISTEN_HOOK, Library, LibraryTooOld, SrtError, SrtUnavailable, load
 from firmware.net.sockaddr import ANY_OF_FAMILY, MAX_BYTES, Address, address_of, family_of, resolve
 from firmware.net.srtoptions import OPTIONS, Value
-from firmware.net.srtport import Guard, open_port
+from firmware.net.srtport import Guard, find
 from firmware.net.srtreasons import REJ_TIMEOUT, REJ_UNKNOWN
 from firmware.net.srtsocket import MAX_PAYLOAD_BYTES, Socket, SrtBroken, SrtRefused, State
 from firmware.net.srtstatistics import Statistics
@@ -167,10 +167,9 @@ def open_listener(
         # Where `admit` decides, the listener's own passphrase is one that nobody knows and the hook sets the real one: whatever
         # goes wrong between libsrt and the hook (ctypes answers 0, "let in", when it cannot even call it), nobody gets in by it.
         _encrypt(socket, secrets.token_hex(32) if admit else passphrase, key_bits)
-        udp = open_port(address, port, bind_device)
-        guard = Guard(udp.dup()) if admit else None
-        socket.take_port(udp)
-        listener = Listener(socket, sending, admit, passphrase, guard)
+        socket.bind(address, port, bind_device)
+        udp = find(socket.local_address) if admit else None
+        listener = Listener(socket, sending, admit, passphrase, Guard(udp) if udp else None)
         socket.listen(backlog)
     except BaseException:
         socket.close()

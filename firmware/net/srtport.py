@@ -1,4 +1,4 @@
-"""UDP ports that are opened here and handed to libsrt: bound to a device, and guarded by the kernel.
+"""libsrt's UDP ports: bound to a device, and guarded by the kernel.
 
 libsrt reads whatever comes to its port before it knows from whom it is. A flood fills the buffer that its callers' packets need, and
 keeps its thread from them. So the kernel hands over two kinds of datagrams of a guarded port and drops the others: all that callers
@@ -8,8 +8,9 @@ send who were let in, each by its address and port; and from everybody else, wha
 
 from __future__ import annotations
 
-import errno
+import os
 import socket
+import stat
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -29,29 +30,44 @@ _ASKS: list[Instruction] = [
 ]
 
 
-def open_port(address: str, port: int, device: str = "") -> socket.socket:
-    """A UDP socket for libsrt. SrtError in words where it cannot be had."""
-    where = f"{Address(address, port)}{f' on network interface {device}' if device else ''}"
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    udp = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+def open_on_device(address: str, port: int, device: str) -> socket.socket:
+    """A UDP socket for libsrt that hears and uses this network interface alone. SrtError in words where it cannot be had.
+
+    Not by SRTO_BINDTODEVICE: that one takes no IPv6 and reports every failure alike."""
+    udp = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
     try:
-        if family == socket.AF_INET6:
-            udp.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # IPv4 peers are welcome
-        if device:  # not by SRTO_BINDTODEVICE: that one takes no IPv6 and reports every failure alike
-            udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
+        udp.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.encode() + b"\0")
         udp.bind((address, port))
+    except PermissionError:
+        udp.close()
+        raise SrtError(f"binding to network interface {device} is not permitted; it needs CAP_NET_RAW") from None
     except OSError as failure:
         udp.close()
-        if failure.errno == errno.EADDRINUSE:
-            raise SrtError(f"UDP port {port} of {address} is in use; choose another port, or end what holds it") from None
-        if isinstance(failure, PermissionError) and device:
-            raise SrtError(f"binding to network interface {device} is not permitted; it needs CAP_NET_RAW") from None
-        raise SrtError(f"{where} cannot be {'used' if device else 'bound'}: {failure.strerror}") from None
+        raise SrtError(f"{Address(address, port)} on network interface {device} cannot be used: {failure.strerror}") from None
     return udp
 
 
+def find(place: Address) -> socket.socket | None:
+    """The UDP socket of this process that is bound there, with a descriptor of its own. libsrt tells nobody which is its."""
+    for descriptor in map(int, os.listdir("/proc/self/fd")):
+        with suppress(OSError):  # closed meanwhile
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                found = socket.socket(fileno=os.dup(descriptor))
+                if _is_udp_at(found, place):
+                    return found
+                found.close()
+    return None
+
+
+def _is_udp_at(found: socket.socket, place: Address) -> bool:
+    if found.type != socket.SOCK_DGRAM or found.family not in (socket.AF_INET, socket.AF_INET6):
+        return False
+    host, port = found.getsockname()[:2]
+    return Address(host.removeprefix("::ffff:"), port) == place
+
+
 class Guard:
-    """Of a port that libsrt has: who may say more there than to ask for a connection. It keeps a descriptor of its own."""
+    """Of a port that libsrt has: who may say more there than to ask for a connection."""
 
     def __init__(self, udp: socket.socket) -> None:
         self._udp = udp

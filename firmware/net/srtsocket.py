@@ -19,7 +19,7 @@ from firmware.net import srtreasons as reasons
 from firmware.net.libsrt import EpollEvent, Library, MsgCtrl, SrtError, TraceStats, load
 from firmware.net.sockaddr import MAX_BYTES, Address, address_of, family_of, resolve
 from firmware.net.srtoptions import MAX_VALUE_BYTES, OPTIONS, Value, decode, encode
-from firmware.net.srtport import open_port
+from firmware.net.srtport import open_on_device
 from firmware.net.srtstatistics import Statistics
 
 MAX_PAYLOAD_BYTES = 1456
@@ -114,17 +114,15 @@ class Socket:
         if family_of(raw) == system.AF_INET6 and self.get("ipv6only") == -1:
             self.set("ipv6only", 0)  # libsrt wants it said; IPv4 peers are welcome
         if device:
-            self.take_port(open_port(address, port, device))
+            self._take(open_on_device(address, port, device))
         elif self._lib.srt_bind(self.handle, raw, len(raw)) != 0:
             raise self._not_bound(Address(address, port))
 
-    def take_port(self, udp: system.socket) -> None:
-        """Bind to a UDP socket that is open already. It is libsrt's from now on, which closes it with the last socket that uses it."""
+    def _take(self, udp: system.socket) -> None:
         if self._lib.srt_bind_acquire(self.handle, udp.fileno()) != 0:
-            where = Address(*udp.getsockname()[:2])
             udp.close()
-            raise SrtError(f"{where} cannot be used: {self._last_error()[1]}")
-        udp.detach()
+            raise SrtError(f"a socket on a network interface cannot be used: {self._last_error()[1]}")
+        udp.detach()  # libsrt closes it with the last socket that uses it
 
     def listen(self, backlog: int = 16) -> None:
         if self._lib.srt_listen(self.handle, backlog) != 0:

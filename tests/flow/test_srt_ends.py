@@ -173,11 +173,11 @@ def test_nobody_there_is_no_refusal():
 class Door:
     """An SRT listener that says no, or lets in and sends nothing; counts who came."""
 
-    def __init__(self, stack: ExitStack, *, admits: bool, sending: bool) -> None:
+    def __init__(self, stack: ExitStack, *, admits: bool, sending: bool, port: int = 0) -> None:
         self.calls: dict[int, float] = {}  # by port: a call is heard again while its answer is on the way
         self.inside: list[srt.Socket] = []
         self.admits = admits
-        self.listener = stack.enter_context(srt.open_listener(HOST, 0, latency_ms=20, sending=sending, admit=self._admit))
+        self.listener = stack.enter_context(srt.open_listener(HOST, port, latency_ms=20, sending=sending, admit=self._admit))
 
     @property
     def port(self) -> int:
@@ -224,6 +224,19 @@ def test_after_a_loss_the_first_refusals_are_no_reason_to_wait(stack):
     output.cut(time.monotonic_ns())
     wait_until(lambda: output.tick(time.monotonic_ns()) or output.status(time.monotonic_ns()).state == "failed", 30, "told as failed")
     assert len(door.calls) >= 1 + -HELD + 1
+
+
+def test_nor_are_they_after_a_while_without_an_answer(stack):
+    """A cable that was out: the call that began meanwhile gets no answer, and the far end still holds the connection."""
+    door = Door(stack, admits=True, sending=False)
+    output = calling_output(stack, port := door.port)
+    connected = wait_until(lambda: door.listener.accept(), what="connected")
+    door.listener.close()
+    connected.close()
+    wait_until(lambda: output.tick(time.monotonic_ns()) or "no connection" in output.status(time.monotonic_ns()).message, 30, "no answer")
+    closed = Door(stack, admits=False, sending=False, port=port)
+    wait_until(lambda: output.status(time.monotonic_ns()).state == "failed", 30, "told as failed")
+    assert len(closed.calls) >= -HELD + 1
 
 
 # alive is who brings transport stream

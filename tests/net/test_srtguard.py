@@ -86,3 +86,17 @@ def ports(count: int) -> list[int]:
     for one in held:
         one.close()
     return found
+
+
+def test_a_port_is_there_again_at_once_and_guarded(lab, receive):
+    """libsrt lets go of its UDP sockets only later; a flow whose source changes wants the port now."""
+    first = lab.listener(admit=let_in)
+    caller, accepted = lab.pair(first)
+    first.close()
+    accepted.close()
+    second = lab.listener(admit=let_in, port=caller.far_end.port)
+    throw(second, bytes(100), bytes(100))
+    assert second.dropped >= 2
+    again, taken = lab.pair(second)
+    assert again.send(b"back")
+    assert receive(taken, 1)[0][0] == b"back"
