@@ -156,6 +156,7 @@ def test_a_library_below_the_floor_is_refused_unless_allowed(tmp_path):
     assert allowed.stderr.startswith(f"pressbox.srt: {copy} is used although it must not be: libsrt {library.version}")
 
 
+HEED_SIGINT = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # who is started in the background begins by ignoring it
 LIVE = """
 import os, signal, sys, threading
 from firmware.net import srt
@@ -191,7 +192,7 @@ threading.Event().wait(0.1)
         ("listener.close(); [end.close() for pair in pairs for end in pair]", 0),
         ("signal.signal(signal.SIGTERM, lambda *_: sys.exit(0)); os.kill(os.getpid(), signal.SIGTERM); threading.Event().wait(5)", 0),
         ("os.kill(os.getpid(), signal.SIGTERM); threading.Event().wait(5)", -signal.SIGTERM),
-        ("os.kill(os.getpid(), signal.SIGINT); threading.Event().wait(5)", -signal.SIGINT),
+        (f"{HEED_SIGINT}; os.kill(os.getpid(), signal.SIGINT); threading.Event().wait(5)", -signal.SIGINT),
         ("os._exit(4)", 4),
     ],
     ids=["end", "exit", "exception", "closed first", "SIGTERM handled", "SIGTERM", "SIGINT", "_exit"],
