@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 
 from firmware.places import Places
 from tests.again import Again
+from tests.lab.programs import wait_until
 
 T = TypeVar("T")
 
@@ -24,22 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 class WaitFor(Protocol):
-    def __call__(self, happened: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T: ...
+    def __call__(self, happened: Callable[[], T], timeout_s: float = 15.0, what: str = "") -> T: ...
 
 
 @pytest.fixture(scope="session")
 def wait_for() -> WaitFor:
     """`wait_for(happened, timeout_s, what)`: the first truthy value of `happened()`, or a failure that says what did not come."""
 
-    def wait(happened: Callable[[], T], timeout_s: float = 10.0, what: str = "") -> T:
-        deadline = time.monotonic() + timeout_s
-        while not (value := happened()):
-            if time.monotonic() > deadline:
-                pytest.fail(f"{what or happened}: not within {timeout_s:g} s; the last value was {value!r}")
-            time.sleep(0.01)
-        return value
-
-    return wait
+    return wait_until  # type: ignore[no-any-return]
 
 
 @pytest.fixture

@@ -162,17 +162,21 @@ def open_listener(
     """Wait for callers. Without `admit` everybody with the passphrase is let in; without a passphrase too, everybody."""
     check_passphrase(passphrase)
     socket = Socket()
+    guard: Guard | None = None
     try:
         _prepare(socket, latency_ms, sending, payload_bytes, max_rate_bps, peer_idle_ms, receive_timeout_ms, options)
         # Where `admit` decides, the listener's own passphrase is one that nobody knows and the hook sets the real one: whatever
         # goes wrong between libsrt and the hook (ctypes answers 0, "let in", when it cannot even call it), nobody gets in by it.
         _encrypt(socket, secrets.token_hex(32) if admit else passphrase, key_bits)
         socket.bind(address, port, bind_device)
-        udp = find(socket.local_address) if admit else None
-        listener = Listener(socket, sending, admit, passphrase, Guard(udp) if udp else None)
+        if admit and (udp := find(socket.local_address)):
+            guard = Guard(udp)
+        listener = Listener(socket, sending, admit, passphrase, guard)
         socket.listen(backlog)
     except BaseException:
         socket.close()
+        if guard:
+            guard.close()
         raise
     return listener
 

@@ -120,8 +120,9 @@ class Socket:
 
     def _take(self, udp: system.socket) -> None:
         if self._lib.srt_bind_acquire(self.handle, udp.fileno()) != 0:
+            where = Address(*udp.getsockname()[:2])
             udp.close()
-            raise SrtError(f"a socket on a network interface cannot be used: {self._last_error()[1]}")
+            raise SrtError(f"{where} cannot be used: {self._last_error()[1]}")
         udp.detach()  # libsrt closes it with the last socket that uses it
 
     def listen(self, backlog: int = 16) -> None:

@@ -126,6 +126,8 @@ def wait_until(happened, timeout_s: float = 15.0, what: str = "", among: Iterabl
     deadline = time.monotonic() + timeout_s
     while not (value := happened()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what or happened}: not within {timeout_s:g} s\n" + "\n".join(map(str, among)))
+            raise AssertionError(
+                f"{what or happened}: not within {timeout_s:g} s; the last value was {value!r}\n" + "\n".join(map(str, among))
+            )
         time.sleep(0.01)
     return value
