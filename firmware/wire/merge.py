@@ -22,6 +22,10 @@ differs. What the leg brought meanwhile was held, and is then filled in with its
 the clock leg, so that the delay stays the same whichever leg leads. A hole is given up when the datagram after it is due.
 A leg whose datagrams differ three times running has shifted (its sender skipped a datagram without numbering it): it is
 unlocked, fills nothing, and locks again.
+
+*A new epoch.* When no locked leg brings anything any more, another leg may lead: its datagrams follow what was released
+last. It is listened to for LISTEN_NS first, for it may bring once more what a lost leg brought already; then it locks as
+ever, to what was released. That delays nothing: what is due is due `window_ns` after its arrival all the same.
 """
 
 from __future__ import annotations
@@ -29,7 +33,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from firmware.wire.ts import PACKET, is_anchor, is_transport_stream, pcr_of
+from firmware.wire.ts import NULL_PACKET, PACKET, is_anchor, is_transport_stream, pcr_of
 
 LOCK_EQUAL = 8  # equal neighbours that prove an offset
 LOCK_LOOK = 64  # how many are compared at most
@@ -38,9 +42,12 @@ MAX_STRAY = 64  # released long ago and not in the history: the offset is stale
 MAX_AHEAD = 4096  # datagrams; a leg further ahead than this has new numbers
 HISTORY_NS = 2_000_000_000
 MIN_SILENCE_NS = 100_000_000  # before a leg counts as silent, however short the window
+LISTEN_NS = 200_000_000  # five PCRs: before a leg leads, or half the window if that is less
 LAG_GAIN = 64
 LAG_NS = 64_000_000  # a lag follows no faster: datagrams that come all at once count for little more than one
 LATE_NS = 1_000_000_000  # a leg that brings nothing in time for so long is behind, and not just catching up
+
+NULLS = NULL_PACKET * 7  # a datagram that is like all others of its kind
 
 HoldItem = tuple[bytes, int]
 
@@ -295,9 +302,6 @@ class Merge:
 
     def _seek(self, leg: int, own: Leg, number: int, datagram: bytes, now_ns: int) -> None:
         own.held[number] = (datagram, now_ns)
-        if self._may_lead(now_ns):
-            self._lead(leg, own, now_ns)
-            return
         if own.offered_ns is None:
             own.offered_ns = now_ns
         self._trim(own, now_ns)
@@ -315,25 +319,36 @@ class Merge:
         elif self._shared_numbers:
             turn = 1 << 16
             self._try_offset(leg, own, round((self._head - number) / turn) * turn, now_ns)
-        if own.offset is None and now_ns - own.offered_ns > max(self.window_ns, 1_000_000_000):
+        if own.offset is not None:
+            return
+        if self._may_lead(own, now_ns):
+            self._lead(leg, own, now_ns)
+        elif own.offered_ns is not None and now_ns - own.offered_ns > max(self.window_ns, 1_000_000_000):
             own.report = self._diagnose(own)
             own.offered_ns = now_ns
 
-    def _may_lead(self, now_ns: int) -> bool:
-        """True when no locked leg delivers, for as long as the window, and all that was merged is out."""
+    def _may_lead(self, own: Leg, now_ns: int) -> bool:
+        """True when no locked leg delivers, for as long as the window, all that was merged is out, and `own` was listened to."""
         if self._next <= self._head:
             return False
-        silence_ns = max(self.window_ns, MIN_SILENCE_NS)
-        return self._placed_ns is None or now_ns - self._placed_ns > silence_ns or all(leg.offset is None for leg in self.legs)
+        if self._placed_ns is None or len(self.legs) == 1:
+            return True
+        if any(leg.offset is not None for leg in self.legs) and now_ns - self._placed_ns <= max(self.window_ns, MIN_SILENCE_NS):
+            return False
+        _, since_ns = next(iter(own.held.values()))
+        return now_ns - since_ns >= min(LISTEN_NS, self.window_ns // 2)
 
     def _lead(self, leg: int, own: Leg, now_ns: int) -> None:
         """Begin a new epoch with this leg: it is the clock, and its datagrams follow what was released last."""
         for other_leg, other in enumerate(self.legs):
             if other.offset is not None:
                 self._unlock(other_leg, other)
-        if self._placed_ns is not None:
-            for number in [number for number, (_, arrival_ns) in own.held.items() if arrival_ns < self._placed_ns]:
-                del own.held[number]
+        for offset in self._overlaps(own):  # fewer copies than prove an offset, or none among them with a PCR
+            self._try_offset(leg, own, offset, now_ns, least=1)
+            if own.offset is not None:
+                return
+        since_ns = self._placed_ns or 0
+        own.held = OrderedDict((number, item) for number, item in own.held.items() if item[1] >= since_ns)
         self.epochs += 1
         self._clock = leg
         self._history.clear()
@@ -346,7 +361,14 @@ class Merge:
         self._index_of = None
         self._fill_held(leg, own)
 
-    def _try_offset(self, leg: int, own: Leg, offset: int, now_ns: int) -> None:
+    def _overlaps(self, own: Leg) -> list[int]:
+        """The offsets at which something that the leg holds was released already, the longest overlap first."""
+        if len(self.legs) == 1:
+            return []
+        released = {slot.datagram: index for index, slot in self._history.items() if slot.datagram != NULLS}
+        return sorted({released[datagram] - number for number, (datagram, _) in own.held.items() if datagram in released})
+
+    def _try_offset(self, leg: int, own: Leg, offset: int, now_ns: int, least: int = LOCK_EQUAL) -> None:
         equal: list[tuple[_Slot, int]] = []
         for number, (datagram, arrival_ns) in reversed(own.held.items()):
             slot = self._slots.get(number + offset) or self._history.get(number + offset)
@@ -357,14 +379,16 @@ class Merge:
             equal.append((slot, arrival_ns))
             if len(equal) == LOCK_LOOK:
                 break
-        if len(equal) < LOCK_EQUAL:
+        if len(equal) < least:
             return
-        lags = sorted(arrival_ns - slot.time_ns for slot, arrival_ns in equal)
-        own.lag_ns = float(lags[len(lags) // 2])
         own.offset = offset
         self._placed_ns = now_ns
         if self._clock is None:
             self._clock = leg
+            own.lag_ns = 0.0
+        else:
+            lags = sorted(arrival_ns - slot.time_ns for slot, arrival_ns in equal)
+            own.lag_ns = float(lags[len(lags) // 2])
         self._fill_held(leg, own)
 
     def _fill_held(self, leg: int, own: Leg) -> None:
@@ -374,7 +398,8 @@ class Merge:
         for number, (datagram, arrival_ns) in held:
             if own.offset is None:  # unlocked again by what was placed before
                 return
-            self._place(leg, own, number, datagram, arrival_ns)
+            if number + own.offset >= self._oldest:
+                self._place(leg, own, number, datagram, arrival_ns)
 
     def _joined(self, own: Leg) -> None:
         own.held.clear()

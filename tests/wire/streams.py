@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from dataclasses import dataclass, field
 
@@ -62,6 +63,48 @@ class Network:
                 latest = max(latest, arrival)  # one leg keeps its order, as SRT does
                 out.append((latest, n + self.first_number, datagram))
         return out
+
+
+@dataclass
+class Connections:
+    """A leg that loses its connection again and again, begins each with new numbers, and is held up now and then. Seeded."""
+
+    seed: int
+    delay_ms: float = 5
+    loss: float = 0.0
+
+    def arrivals(self, datagrams: list[bytes], gap_ns: float) -> tuple[list[tuple[int, int, bytes]], list[int]]:
+        """What `Network.arrivals` gives, and the first number that each connection brought."""
+        chance = random.Random(self.seed)
+        end_ns = len(datagrams) * gap_ns
+        up = self._spans(chance, end_ns, 0, [0, 20, 200, 1000, 2500])
+        held_up = [
+            (until - hold, until)
+            for _, until in self._spans(chance, end_ns, 500, [0])
+            for hold in [chance.choice([30, 200, 700, 1300]) * MS]
+        ]
+        out: list[tuple[int, int, bytes]] = []
+        starts: list[int] = []
+        number, latest = 0, 0
+        for begin, until in up:
+            number += chance.randrange(1, 1 << 20)
+            first = len(out)
+            for n in range(math.ceil(begin / gap_ns), min(len(datagrams), int(until / gap_ns))):
+                number += 1
+                if chance.random() >= self.loss:
+                    arrival = int(n * gap_ns + self.delay_ms * MS)
+                    latest = max(latest, *(b for a, b in held_up if a <= arrival < b), arrival)
+                    out.append((latest, number, datagrams[n]))
+            starts += [number for _, number, _ in out[first : first + 1]]
+        return out, starts
+
+    def _spans(self, chance: random.Random, end_ns: float, least_ms: int, apart_ms: list[int]) -> list[tuple[int, int]]:
+        spans, at = [], 0
+        while at < end_ns:
+            until = at + int(chance.uniform(least_ms + 300, 6000) * MS)
+            spans.append((at, until))
+            at = until + chance.choice(apart_ms) * MS
+        return spans
 
 
 def gap_ns(rate_bps: int = 4_000_000) -> float:

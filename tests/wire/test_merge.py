@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from firmware.wire.merge import MAX_AHEAD, Merge
 from firmware.wire.ts import NULL_PACKET, pcr_of, write_pcr
 
-from .streams import MS, Network, S, gap_ns, run, stream, union
+from .streams import MS, Connections, Network, S, gap_ns, run, stream, union
 
 GAP = gap_ns()
 
@@ -102,6 +102,36 @@ def test_a_reconnect_with_new_numbers(told):
     result = run(merge, [first, second[:half] + again], restarts={1: [again[0][1]]} if told else None)
     assert result.out == sent
     assert merge.locked(1)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_legs_that_both_lose_their_connections_bring_nothing_twice_and_nothing_out_of_order(seed):
+    """The leg that leads afterwards may be behind the one that led before."""
+    chance = random.Random(seed)
+    sent = stream(20, nulls=0.0)
+    place = {datagram: n for n, datagram in enumerate(sent)}
+    loss = chance.choice([0, 0.02, 0.1])
+    legs = [Connections(2 * seed + leg, delay_ms=chance.choice([5, 30, 150]), loss=loss).arrivals(sent, GAP) for leg in (0, 1)]
+    merge = Merge(chance.choice([100, 200, 500, 1000]) * MS)
+    result = run(merge, [arrivals for arrivals, _ in legs], restarts={leg: starts for leg, (_, starts) in enumerate(legs)})
+    places = [place[datagram] for datagram in result.out]
+    assert all(a < b for a, b in itertools.pairwise(places))
+    assert len(places) > len(sent) * 2 // 3
+
+
+@pytest.mark.parametrize("later_ms", [0, 20])
+def test_nothing_is_lost_where_both_connections_begin_again(later_ms):
+    sent = stream(6)
+    cut, back = int(2 * S / GAP), int(4 * S / GAP)
+    legs = []
+    for first, delay_ms in ((10, 5), (500, 5 + later_ms)):
+        arrivals = Network(first_number=first, delay_ms=delay_ms).arrivals(sent, GAP)
+        legs.append(arrivals[:cut] + [(at, number + 1_000_000, datagram) for at, number, datagram in arrivals[back:]])
+    merge = Merge(200 * MS)
+    result = run(merge, legs, restarts={leg: [arrivals[cut][1]] for leg, arrivals in enumerate(legs)})
+    assert result.out == sent[:cut] + sent[back:]
+    assert merge.epochs == 2
+    assert max((at - n * GAP) / MS for n, at in zip([*range(cut), *range(back, len(sent))], result.released_ns, strict=True)) < 240
 
 
 def test_one_unnumbered_drop_at_the_sender_while_the_other_leg_has_a_hole():
@@ -276,6 +306,16 @@ def test_one_leg_reordered_is_put_in_order_at_once():
     assert result.out == [d for n, d in enumerate(sent) if n % 97 or n == 0][1:]
     assert merge.lost == sum(1 for n in range(1, len(sent)) if n % 97 == 0)
     assert statistics.median(at - n * GAP for n, at in enumerate(result.released_ns)) < 60 * MS
+
+
+@pytest.mark.parametrize("prompt", [True, False])
+def test_one_leg_that_begins_again_with_new_numbers_loses_nothing(prompt):
+    sent = stream(4, nulls=1.0)
+    cut = len(sent) // 2
+    arrivals = [(at, number + (number >= cut) * 90_000, datagram) for at, number, datagram in Network().arrivals(sent, GAP)]
+    merge = Merge(50 * MS, legs=1, prompt=prompt)
+    assert run(merge, [arrivals], restarts={0: [arrivals[cut][1]]}).out == sent
+    assert merge.epochs == 2
 
 
 @settings(max_examples=60, deadline=None)
