@@ -61,7 +61,9 @@ class RtpStream:
     def number(self, packet: rtp.RtpPacket, now_ns: int) -> int:
         number = self._unwrap(packet.sequence)
         if self._taken and abs(number - self._highest) > MAX_AHEAD:  # as RFC 3550, A.1: the sender began anew, or was away for long
+            away = self._away(number, now_ns)
             self._count_anew()
+            self._lost_before += away
         if not self._taken:
             self._lowest = self._highest = number
         elif number > self._highest:
@@ -80,7 +82,7 @@ class RtpStream:
 
     @property
     def lost(self) -> int:
-        """Numbers up to the highest that neither came nor were repaired. An outage of more than MAX_AHEAD packets is not in it."""
+        """Numbers up to the highest that neither came nor were repaired."""
         return self._lost_before + (max(0, self._highest - self._lowest + 1 - self._taken) if self._taken else 0)
 
     @property
@@ -88,6 +90,15 @@ class RtpStream:
         """How long after its own time a packet may still be repaired; 0 without FEC."""
         span = self.decoder.span_packets() if self.decoder is not None else 0
         return round(span * self._interval_ns) + MARGIN_NS if span and self._interval_ns else 0
+
+    def _away(self, number: int, now_ns: int) -> int:
+        """Packets that were sent while none came, where pause and numbers (of unknown turns) agree; 0 of a sender that began anew."""
+        since, since_ns = self._counted
+        if not since_ns or not self._interval_ns:
+            return 0
+        sent = (now_ns - since_ns) / self._interval_ns
+        passed = number - since + round((sent - (number - since)) / 65536) * 65536
+        return max(0, passed - (self._highest - since) - 1) if abs(passed - sent) < min(sent / 8, 8192) else 0
 
     def _count_anew(self) -> None:
         self._lost_before = self.lost

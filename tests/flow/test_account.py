@@ -243,6 +243,12 @@ def test_a_sender_that_begins_anew_under_its_ssrc_lost_nothing(jump):
     assert lost_of([(n + (jump if n >= 70_000 else 0), n * MS) for n in range(69_000, 71_000) if n != 69_500]) == 1
 
 
+@pytest.mark.parametrize("away", [3000, 5000, 40_000, 70_000, 500_000])
+def test_an_outage_is_counted_however_long(away):
+    numbers = [*range(60_000, 63_000), *range(63_000 + away, 65_000 + away)]
+    assert lost_of([(n & 0xFFFF, n * MS + n % 7 * MS // 10) for n in numbers]) == away
+
+
 @pytest.mark.parametrize("silence_ms", [300, 5000, 60_000])
 def test_a_pause_makes_no_fec_wait_longer(silence_ms):
     """A window that grew would stay, and the delay with it."""
