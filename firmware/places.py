@@ -32,12 +32,20 @@ class Places:
         return self.state / "pressbox.db"
 
     @property
+    def audit(self) -> Path:
+        return self.state / "audit.jsonl"
+
+    @property
     def secrets(self) -> Path:
         return self.state / "secrets"
 
     @property
     def slates(self) -> Path:
         return self.state / "slates"
+
+    @property
+    def access_keys(self) -> Path:
+        return self.state / "access-keys"
 
     @property
     def control(self) -> Path:
