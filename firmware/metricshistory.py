@@ -1,0 +1,145 @@
+"""What was recorded, read back for a plot or an alarm.
+
+    history = History(places.state, places.run)
+    history.read("studio", "path-a", "SourceBitRate", since, until, 10, "Average")
+
+Seconds are there for a day of the flow's life, minutes for 30; what is asked for beyond comes by the minute, whatever the period. A
+period in which nothing was told has no point. It reads files that another process writes, and needs nothing of that process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, get_args
+
+from firmware.metrics import METRICS
+from firmware.metricsblocks import Block
+from firmware.metricshours import COLUMNS, Four, joined, summary, summed_up
+from firmware.metricsring import FOLDER, HOUR_S, Opened, opened, segments
+from firmware.metricstail import TAIL, Found, read_tail
+
+Statistic = Literal["Average", "Minimum", "Maximum", "Sum", "SampleCount"]
+STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
+
+Point = tuple[int, float]
+"""Unix time at which the period begins, and the value."""
+
+
+class Periods:
+    """What was told in each period: `fours` has least, most, sum and count by the time at which it begins."""
+
+    def __init__(self, since: float, until: float, period_s: int) -> None:
+        self.since = since
+        self.until = until
+        self.period_s = period_s
+        self.fours: dict[int, Four] = {}
+
+    def add_block(self, block: Block, kind: str, name: str | None, column: int) -> None:
+        times = [block.start + time for time in block.table.times]
+        for part in block.part(kind, name):
+            if block.table.code == "d":
+                columns = [block.column(part, COLUMNS * column + place) for place in range(COLUMNS)]
+                for at, four in zip(times, zip(*columns, strict=True), strict=True):
+                    if self.since // 60 * 60 <= at < self.until:
+                        self._add(at, four)
+            elif self.period_s % 60 == 0 and self.since <= times[0] and times[-1] < self.until:  # a block is of one minute
+                self._add(times[0], summary(block.column(part, column)))
+            else:
+                self.add(times, block.column(part, column))
+
+    def add(self, times: Sequence[int], values: Iterable[float]) -> None:
+        since, until, period_s, fours = self.since, self.until, self.period_s, self.fours
+        for at, value in zip(times, values, strict=True):
+            if value == value and since <= at < until:
+                begin = at - at % period_s
+                four = fours.get(begin)
+                if four is None:
+                    fours[begin] = (value, value, value, 1.0)
+                else:
+                    least, most, total, count = four
+                    fours[begin] = (value if value < least else least, value if value > most else most, total + value, count + 1)
+
+    def points(self, statistic: Statistic) -> list[Point]:
+        found = sorted(self.fours.items())
+        if statistic == "Average":
+            return [(at, four[2] / four[3]) for at, four in found]
+        place = ("Minimum", "Maximum", "Sum", "SampleCount").index(statistic)
+        return [(at, four[place]) for at, four in found]
+
+    def _add(self, at: int, four: Four) -> None:
+        if four[3]:
+            begin = at - at % self.period_s
+            self.fours[begin] = joined(self.fours[begin], four) if begin in self.fours else four
+
+
+class History:
+    def __init__(self, state: Path, run: Path) -> None:
+        self._root = state / FOLDER
+        self._run = run
+
+    def flows(self) -> list[str]:
+        there = {path.name for path in self._root.iterdir() if path.is_dir()} if self._root.is_dir() else set()
+        return sorted(there | {path.name.removesuffix(TAIL) for path in self._run.glob(f"*{TAIL}")})
+
+    def ends(self, flow: str, since: float, until: float) -> list[tuple[str, str]]:
+        """Kind and name of each source and output that was recorded then."""
+        found: dict[tuple[str, str], None] = {}
+        tail = read_tail(self._run / f"{flow}{TAIL}")
+        for block, _ in self._blocks(flow, since, until, by_minute=True):
+            found |= dict.fromkeys((part.kind, part.name) for part in block.table.parts)
+        if tail:
+            found |= dict.fromkeys(tail.head.ends)
+        return [end for end in found if end[0] != "flow"]
+
+    def read(self, flow: str, end: str | None, metric: str, since: float, until: float, period_s: int, statistic: Statistic) -> list[Point]:
+        """Points of the periods that begin at multiples of `period_s`. Without an `end`: of all ends that have the metric, together."""
+        if metric not in METRICS:
+            raise ValueError(f"metric: `{metric}` is unknown; allowed are {', '.join(METRICS)}")
+        if statistic not in STATISTICS:
+            raise ValueError(f"statistic: `{statistic}` is unknown; allowed are {', '.join(STATISTICS)}")
+        if period_s < 1:
+            raise ValueError(f"period: {period_s} is not a number of seconds; write 1 or more")
+        kind = METRICS[metric].of
+        name = "" if kind == "flow" else end
+        periods = Periods(since, until, period_s)
+        tail = read_tail(self._run / f"{flow}{TAIL}")  # first: a minute that is written meanwhile is in both, and known by its id
+        for block, file in self._blocks(flow, since, until, by_minute=period_s % 60 == 0):
+            if tail and block.id == tail.head.id:
+                tail = None
+            column = file.columns.get(kind, {}).get(metric)
+            if column is not None:
+                periods.add_block(block, kind, name, column)
+        for second, value in _of_tail(tail, kind, name, metric) if tail else ():
+            periods.add((second,), (value,))
+        return periods.points(statistic)
+
+    def _blocks(self, flow: str, since: float, until: float, *, by_minute: bool) -> Iterator[tuple[Block, Opened]]:
+        """Every second or minute that was recorded then, once: as minutes where that is enough or all there is."""
+        folder = self._root / flow
+        there = segments(folder, "seconds")
+        hours = {segment.span for segment in there}
+        missing = any(hour not in hours for hour in range(int(since // HOUR_S), int((until - 1) // HOUR_S) + 1))
+        minutes = summed_up(folder, since, until) if by_minute or missing else {}
+        for segment in there:
+            if not since - HOUR_S < segment.span * HOUR_S < until:
+                minutes.pop(segment.id, None)
+                continue
+            summed = minutes.pop(segment.id, None)
+            if by_minute and summed is not None and summed[0].table.size == segment.size:
+                yield summed
+                continue
+            file = opened(segment)
+            if file is not None:
+                yield from ((block, file) for block in file.blocks if since - 60 < block.start < until)
+        yield from (summed for summed in minutes.values() if since - HOUR_S < summed[0].start < until)
+
+
+def _of_tail(tail: Found, kind: str, name: str | None, metric: str) -> Iterator[tuple[int, float]]:
+    at, places = 0, []
+    for end_kind, end_name in tail.head.ends:
+        names = tail.head.names.get(end_kind, [])
+        if end_kind == kind and (name is None or end_name == name) and metric in names:
+            places.append(at + names.index(metric))
+        at += len(names)
+    return ((second, row[place]) for second, row in tail.rows for place in places)
