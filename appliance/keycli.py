@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import getpass
+import os
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from appliance.exits import AUTH, OK, Failure
+from appliance.exits import AUTH, FAILED, OK, Failure
 from firmware.places import Places
 
 if TYPE_CHECKING:  # the API loads Flask, and every command builds this parser
     from appliance.api.accesskeys import AccessKey, AccessKeys, Listed
+    from firmware.audit import Audit
 
 ROLES = ("viewer", "operator", "administrator")
 ACCOUNT = "000000000000"
@@ -44,7 +47,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
     issue.add_argument("--role", required=True, choices=ROLES, help="what it may do")
     issue.add_argument("--account", default=ACCOUNT, metavar="DIGITS", help=f"12 digits by which entitlements name it (default: {ACCOUNT})")
     issue.add_argument(
-        "--endpoint-url", default="https://THIS-BOX", metavar="URL", help="address of this box, for the lines that are printed"
+        "--endpoint-url", default="https://THIS-BOX:8443", metavar="URL", help="address of this box, for the lines that are printed"
     )
     issue.add_argument("--json", action="store_true", help="as JSON, one line")
     listed = actions.add_parser("list", help="all keys, never their secrets")
@@ -58,24 +61,70 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from appliance.api.accesskeys import FOLDER, AccessKeyError, AccessKeys
+    from appliance.api.accesskeys import AccessKeyError, AccessKeys
+    from firmware.audit import Audit
 
-    keys = AccessKeys(Places.from_environment().state / FOLDER)
+    places = Places.from_environment()
+    keys, audit = AccessKeys(places.access_keys), Audit(places.audit)
     try:
         if options.action == "issue":
-            _issue(keys, options)
+            _issue(keys, audit, options)
         elif options.action == "list":
             _list(keys, as_json=options.json)
         else:
-            changed = {"disable": keys.disable, "enable": keys.enable, "delete": keys.delete}[options.action](options.id)
-            print(f"{changed.id} of {changed.name or 'an unknown name'} is {options.action}d")
+            _change(keys, audit, options.action, options.id)
     except AccessKeyError as error:
         raise Failure(AUTH, str(error)) from None
     return OK
 
 
-def _issue(keys: AccessKeys, options: argparse.Namespace) -> None:
+def _change(keys: AccessKeys, audit: Audit, action: str, key_id: str) -> None:
+    """What lets somebody in is recorded first, or not done. What keeps somebody out is done first: a full disk does not hold it up."""
+    key = keys.find(key_id)
+    if action == "enable":
+        _record(audit, "key.enable", key_id, {"disabled": key.disabled}, {"disabled": False}, "the key was not enabled, for that")
+        keys.enable(key_id)
+    elif action == "disable":
+        keys.disable(key_id)
+        _record(audit, "key.disable", key_id, {"disabled": key.disabled}, {"disabled": True}, "the key is disabled, but that")
+    else:
+        keys.delete(key_id)
+        _record(audit, "key.delete", key_id, _about(key), None, "the key is deleted, but that")
+    print(f"{key_id} of {key.name or 'an unknown name'} is {action}d")
+
+
+def _issue(keys: AccessKeys, audit: Audit, options: argparse.Namespace) -> None:
     key = keys.issue(options.name, options.role, options.account)
+    try:
+        _record(audit, "key.issue", key.id, None, _about(key), "no key was issued, for that")
+    except Failure:
+        keys.delete(key.id)
+        raise
+    _show(key, options)
+
+
+def _about(key: AccessKey | Listed) -> dict[str, Any]:
+    return {"name": key.name, "role": key.role, "account": key.account, "disabled": key.disabled}
+
+
+def _record(audit: Audit, what: str, key_id: str, before: dict[str, Any] | None, after: dict[str, Any] | None, unless: str) -> None:
+    from firmware.audit import AuditError
+
+    try:
+        audit.record(_user(), what, key_id, before=before, after=after)
+    except AuditError as error:
+        raise Failure(FAILED, f"{unless} cannot be recorded: {error}") from None
+
+
+def _user() -> str:
+    """Who sits at the console: with sudo, who called it."""
+    try:
+        return os.environ.get("SUDO_USER") or getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _show(key: AccessKey, options: argparse.Namespace) -> None:
     if options.json:
         print(msgspec.json.encode(_shown(key)).decode())
         return

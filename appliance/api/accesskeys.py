@@ -30,7 +30,6 @@ from firmware.secrets import sync_folder, write_private
 
 ACCOUNT = "000000000000"
 USE_NOTED_EVERY_S = 3600
-FOLDER = "access-keys"  # below the state folder
 _ID = re.compile(r"PBOX[A-Z2-7]{16}")
 _NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 _ACCOUNT = re.compile(r"[0-9]{12}")
@@ -113,6 +112,12 @@ class AccessKeys:
             return []
         listed = [self._listed(entry.name) for entry in self.folder.iterdir() if _ID.fullmatch(entry.name)]
         return sorted(listed, key=lambda key: (key.created or datetime.min.replace(tzinfo=UTC), key.name, key.id))
+
+    def find(self, key_id: str) -> Listed:
+        """One of the list; AccessKeyError where there is none."""
+        if not (self.folder / _check_id(key_id)).exists():
+            raise _missing(key_id)
+        return self._listed(key_id)
 
     def disable(self, key_id: str) -> Listed:
         return self._switch(key_id, disabled=True)

@@ -3,7 +3,8 @@
 Taken is a signature in the `Authorization` header that covers the host, the date, every `x-amz-` header and the body. Refused by name are
 presigned URLs, unsigned and streamed bodies, and session tokens: this box issues none.
 
-**Time.** A signature is good for five minutes either way. The refusal says both times and which clock is behind.
+**Time.** A signature is good for five minutes either way. The refusal says both times, which clock is behind, and whether this box's is
+kept right.
 
 **Replay.** A changing request (not GET, HEAD or OPTIONS) is taken once. An SDK signs each retry afresh, but the date has whole seconds:
 the same change twice within one second (stop, start, stop), and a retry that quick, have one signature and cannot be told from a replay.
@@ -21,7 +22,7 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -31,6 +32,7 @@ from appliance.api.refusals import Refusals
 from appliance.api.replays import Overfull, Replays
 from appliance.api.roles import Role, least_role, may
 from appliance.api.signing import ALGORITHM, Scope, canonical_request, signature
+from firmware.clock import synchronised
 
 SERVICE = "mediaconnect"
 SKEW_S = 300
@@ -102,8 +104,14 @@ class _Authorization:
 
 
 class Verifier:
-    def __init__(self, keys: AccessKeys, replays: Replays | None = None, refusals: Refusals | None = None) -> None:
-        self._keys = keys
+    def __init__(
+        self,
+        keys: AccessKeys,
+        replays: Replays | None = None,
+        refusals: Refusals | None = None,
+        clock_is_right: Callable[[], bool] = synchronised,
+    ) -> None:
+        self._keys, self._clock_is_right = keys, clock_is_right
         self._replays = Replays() if replays is None else replays
         self._refusals = Refusals() if refusals is None else refusals
 
@@ -125,7 +133,8 @@ class Verifier:
         _refuse_other_forms(request, headers)
         claim = _authorization(_only(headers, "authorization"))
         date = _only(headers, "x-amz-date")
-        date_s = _check_date(date, claim.scope, request.now_s)
+        date_s = _check_date(date, claim.scope)
+        self._check_skew(date_s, request.now_s)
         _check_signed(claim.names, headers)
         canonical = _canonical(request, headers, claim.names)
         key = self._key(claim.key_id)
@@ -145,6 +154,19 @@ class Verifier:
             self._take_once(key, claim.signature, date_s, request.now_s)
         self._keys.note_use(key.id, request.now_s)
         return Caller(key.name, key.role, key.account, key.id)
+
+    def _check_skew(self, date_s: int, now_s: float) -> None:
+        behind_s = now_s - date_s
+        if abs(behind_s) <= SKEW_S:
+            return
+        case, which = ("Signature expired", "behind") if behind_s > 0 else ("Signature not yet current", "ahead of")
+        advice = "and that one is synchronised: set the sender's" if self._clock_is_right() else "which nobody keeps right: set it first"
+        raise Denied(
+            403,
+            "InvalidSignatureException",
+            f"{case}: it was signed at {_time(date_s)}, and the clock of this box says {_time(now_s)}. {SKEW_S // 60} min are allowed; "
+            f"the sender's clock is {_span(abs(behind_s))} {which} this box's, {advice}",
+        )
 
     def _key(self, key_id: str) -> AccessKey:
         try:
@@ -220,7 +242,7 @@ def _signed_names(text: str) -> list[str]:
     return names
 
 
-def _check_date(date: str, scope: Scope, now_s: float) -> int:
+def _check_date(date: str, scope: Scope) -> int:
     try:
         if not _DATE.fullmatch(date):
             raise ValueError
@@ -229,19 +251,7 @@ def _check_date(date: str, scope: Scope, now_s: float) -> int:
         raise Denied(403, "IncompleteSignatureException", "X-Amz-Date: has to be a date as in 20261121T203000Z") from None
     if scope.day != date[:8]:
         raise Denied(403, "InvalidSignatureException", f"the day in Credential ({scope.day}) is not that of X-Amz-Date ({date})")
-    behind_s = now_s - date_s
-    if behind_s > SKEW_S:
-        raise Denied(403, "InvalidSignatureException", f"Signature expired: {_skew(date_s, now_s, 'behind')}")
-    if behind_s < -SKEW_S:
-        raise Denied(403, "InvalidSignatureException", f"Signature not yet current: {_skew(date_s, now_s, 'ahead of')}")
     return date_s
-
-
-def _skew(date_s: float, now_s: float, which: str) -> str:
-    return (
-        f"it was signed at {_time(date_s)}, and the clock of this box says {_time(now_s)}. The sender's clock is "
-        f"{_span(abs(now_s - date_s))} {which} this one, {SKEW_S // 60} min are allowed; set the one that is wrong"
-    )
 
 
 def _check_signed(names: list[str], headers: dict[str, list[str]]) -> None:
