@@ -9,6 +9,8 @@ dead writer leaves. What a person with write access to those files can hide (who
   dropped at the end and the head with them, or at the beginning and its anchor with them. Both deleted, the log begins at 1 again.
   What stays out of reach is what has left: each entry goes to syslog with its number and hash, and whoever has one such pair from elsewhere
   sees that something up to there was rewritten. So have the journal forwarded, or note what `pressbox audit --verify` prints.
+
+The log is bounded, so whoever may be refused without end pushes its beginning out: limit how often one may try before it is recorded.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ from firmware.trail import Opened, Trail
 
 MAX_BYTES = 16 << 20
 KEEP = 8
-BUSY_S = 5.0
+BUSY_S = 15.0  # a slow card takes its time over each entry, and several may wait
 TEXT_LENGTH = 512  # of who, target and the like, which a stranger may choose
 SYSLOG = Path("/dev/log")
 _AUTHPRIV, _WARNING, _NOTICE = 10 << 3, 4, 5

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import copytree
 from typing import Any
 
 import pytest
@@ -11,15 +11,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware.audit import Audit
-from firmware.chain import Head, Line, judge
+from firmware.chain import Line, judge
+
+
+@pytest.fixture(scope="module")
+def six(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a log of six entries, to be copied."""
+    audit = Audit(tmp_path_factory.mktemp("audit") / "audit.jsonl")
+    for number in range(6):
+        audit.record("ann", "flow.update", "show", before={"latency_ms": number}, after={"latency_ms": number + 1})
+    return audit.path.parent
 
 
 @pytest.fixture
-def audit(tmp_path: Path) -> Audit:
-    audit = Audit(tmp_path / "audit.jsonl", syslog=tmp_path / "log")
-    for number in range(6):
-        audit.record("ann", "flow.update", "show", before={"latency_ms": number}, after={"latency_ms": number + 1})
-    return audit
+def audit(six: Path, tmp_path: Path) -> Audit:
+    return Audit(copytree(six, tmp_path / "state") / "audit.jsonl")
 
 
 @pytest.fixture
@@ -32,7 +38,10 @@ def verdict_of(audit: Audit, lines: list[bytes]) -> str:
     return str(audit.verify())
 
 
-def test_every_changed_byte_is_found(audit: Audit) -> None:
+def test_every_changed_byte_is_found(tmp_path: Path) -> None:
+    audit = Audit(tmp_path / "audit.jsonl")
+    for _ in range(3):
+        audit.record("ann", "flow.update", "show", before=1, after=2)
     for path in (audit.path, audit.trail.head):
         whole = path.read_bytes()
         size = whole.index(b'"size"') if path == audit.trail.head else -1
@@ -99,17 +108,6 @@ def test_a_damaged_line_is_left_out_and_told_when_read(audit: Audit, written: li
     assert audit.verify().fault == "changed"
 
 
-def sealed(count: int) -> tuple[Head, list[bytes]]:
-    with TemporaryDirectory() as folder:
-        audit = Audit(Path(folder) / "audit.jsonl")
-        for number in range(count):
-            audit.record("ann", "flow.update", "show", after={"latency_ms": number})
-        head = audit.trail.read_head()
-        assert head
-        return head, audit.path.read_bytes().splitlines(keepends=True)
-
-
-SEALED = sealed(6)
 EDITS = st.one_of(
     st.tuples(st.just("drop"), st.integers(0, 5), st.just(0)),
     st.tuples(st.just("swap"), st.integers(0, 5), st.integers(0, 5)),
@@ -139,8 +137,10 @@ def edited(lines: list[bytes], edit: tuple[str, int, Any]) -> list[bytes]:
 
 @settings(max_examples=200, deadline=None)
 @given(edits=st.lists(EDITS, min_size=1, max_size=4))
-def test_any_edit_is_found_unless_only_bytes_behind_the_head_differ(edits: list[tuple[str, int, Any]]) -> None:
-    head, lines = SEALED
+def test_any_edit_is_found_unless_only_bytes_behind_the_head_differ(edits: list[tuple[str, int, Any]], six: Path) -> None:
+    head = Audit(six / "audit.jsonl").trail.read_head()
+    assert head
+    lines = (six / "audit.jsonl").read_bytes().splitlines(keepends=True)
     now = lines
     for edit in edits:
         now = edited(now, edit)
@@ -150,7 +150,7 @@ def test_any_edit_is_found_unless_only_bytes_behind_the_head_differ(edits: list[
     assert judged.intact == (data == whole or (data.startswith(whole) and b"\n" not in data[len(whole) :])), judged
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     said=st.lists(st.tuples(st.text(max_size=30), st.recursive(st.none() | st.booleans() | st.floats() | st.text(), st.lists)), max_size=5)
 )
