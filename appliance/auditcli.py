@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -89,6 +88,8 @@ def _verify(audit: Audit) -> int:
 
 
 def _show(audit: Audit, options: argparse.Namespace) -> int:
+    import shutil
+
     import msgspec
 
     entries = audit.read(
