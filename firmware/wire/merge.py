@@ -33,6 +33,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable
 
+from firmware.wire.legs import Leg, Slot
 from firmware.wire.ts import NULL_PACKET, PACKET, is_anchor, is_transport_stream, pcr_of
 
 LOCK_EQUAL = 8  # equal neighbours that prove an offset
@@ -48,57 +49,6 @@ LAG_NS = 64_000_000  # a lag follows no faster: datagrams that come all at once 
 LATE_NS = 1_000_000_000  # a leg that brings nothing in time for so long is behind, and not just catching up
 
 NULLS = NULL_PACKET * 7  # a datagram that is like all others of its kind
-
-HoldItem = tuple[bytes, int]
-
-
-class _Slot:
-    __slots__ = ("arrival_ns", "datagram", "leg", "legs", "time_ns", "whole")
-
-    def __init__(self, datagram: bytes, time_ns: int, leg: int, arrival_ns: int, whole: bool) -> None:
-        self.datagram = datagram
-        self.time_ns = time_ns
-        self.leg = leg
-        self.arrival_ns = arrival_ns
-        self.legs = 1 << leg
-        self.whole = whole  # some leg brought it as it was sent, not rebuilt
-
-
-class Leg:
-    """One copy of the stream, and what it was good for. Counters are datagrams."""
-
-    __slots__ = (
-        "bad",
-        "delivered_ns",
-        "held",
-        "keys",
-        "lag_ns",
-        "late",
-        "late_since_ns",
-        "measured_ns",
-        "missed",
-        "offered_ns",
-        "offset",
-        "received",
-        "relocks",
-        "report",
-        "saved",
-        "stray",
-    )
-
-    def __init__(self) -> None:
-        self.offset: int | None = None
-        self.lag_ns = 0.0
-        self.measured_ns = 0  # when the lag was last looked at
-        self.late_since_ns: int | None = None  # since when it has brought nothing in time
-        self.bad = self.stray = 0
-        self.held: OrderedDict[int, HoldItem] = OrderedDict()
-        self.keys: dict[bytes, int] = {}
-        self.delivered_ns: int | None = None  # last arrival
-        self.offered_ns: int | None = None  # since when it offers datagrams without a lock
-        self.received = self.late = self.saved = self.relocks = 0
-        self.missed = 0  # released, and this leg never brought them: what it alone would have lost
-        self.report = ""  # why this leg does not help, in words
 
 
 class Merge:
@@ -116,11 +66,11 @@ class Merge:
         self._all_legs = (1 << legs) - 1
         self._shared_numbers = shared_numbers
         self._prompt = prompt
-        self._slots: dict[int, _Slot] = {}
+        self._slots: dict[int, Slot] = {}
         self._next = 0  # index to release next
         self._head = -1  # highest index filled
         self._gap_end: int | None = None  # first filled index behind a hole at `_next`
-        self._history: dict[int, _Slot] = {}  # released
+        self._history: dict[int, Slot] = {}  # released
         self._given_up: dict[int, int] = {}  # holes among them, and the legs that brought it too late
         self._oldest = 0  # no index in the history is lower
         self._placed_ns: int | None = None  # last time that a locked leg delivered
@@ -198,7 +148,7 @@ class Merge:
             leg.missed += packets
         self._given_up.update(dict.fromkeys(range(self._next, self._next + packets), 0))
 
-    def _count_missed(self, slot: _Slot) -> None:
+    def _count_missed(self, slot: Slot) -> None:
         self.legs[slot.leg].saved += 1
         for number, leg in enumerate(self.legs):
             if not slot.legs & 1 << number:
@@ -244,7 +194,7 @@ class Merge:
         self._placed_ns = now_ns
         if self._gap_end is not None and index < self._gap_end:
             self._gap_end = None if index == self._next else index
-        self._slots[index] = _Slot(datagram, now_ns - round(own.lag_ns), leg, now_ns, not rebuilt)
+        self._slots[index] = Slot(datagram, now_ns - round(own.lag_ns), leg, now_ns, not rebuilt)
         if index > self._head:
             self._head = index
         own.stray = 0
@@ -254,7 +204,7 @@ class Merge:
                 if other.offset is None and datagram in other.keys:
                     self._try_offset(other_leg, other, index - other.keys[datagram], now_ns)
 
-    def _compare(self, leg: int, own: Leg, slot: _Slot, datagram: bytes, now_ns: int, rebuilt: bool, released: bool) -> None:
+    def _compare(self, leg: int, own: Leg, slot: Slot, datagram: bytes, now_ns: int, rebuilt: bool, released: bool) -> None:
         if slot.datagram != datagram:
             own.bad += 1
             if own.bad >= MAX_DIFFERING:
@@ -275,7 +225,7 @@ class Merge:
         slot.whole = True
         self._measure_lag(leg, own, slot, now_ns, released)
 
-    def _measure_lag(self, leg: int, own: Leg, slot: _Slot, now_ns: int, released: bool) -> None:
+    def _measure_lag(self, leg: int, own: Leg, slot: Slot, now_ns: int, released: bool) -> None:
         """Of the copy that came second. One whose slot is `released` may be sent again after a cut, and tells nothing by itself."""
         if not released:
             own.late_since_ns = None
@@ -369,7 +319,7 @@ class Merge:
         return sorted({released[datagram] - number for number, (datagram, _) in own.held.items() if datagram in released})
 
     def _try_offset(self, leg: int, own: Leg, offset: int, now_ns: int, least: int = LOCK_EQUAL) -> None:
-        equal: list[tuple[_Slot, int]] = []
+        equal: list[tuple[Slot, int]] = []
         for number, (datagram, arrival_ns) in reversed(own.held.items()):
             slot = self._slots.get(number + offset) or self._history.get(number + offset)
             if slot is None:
