@@ -62,18 +62,21 @@ def server(verifier: Verifier, refused: list[str] | None = None) -> Iterator[str
             except Denied as denied:
                 if refused is not None:
                     refused.append(f"{denied.status} {denied.kind}")
-                self.tell(denied.status, {"message": str(denied)}, denied.kind)
+                self.tell(denied.status, {"message": str(denied)}, denied.kind, denied.retry_after_s)
             else:
-                self.tell(200, {}, "")
+                self.tell(200, {}, "", 0)
 
         do_GET = do_POST = do_PUT = do_DELETE = answer
 
-        def tell(self, status: int, answer: dict[str, str], kind: str) -> None:
+        def tell(self, status: int, answer: dict[str, str], kind: str, retry_after_s: int) -> None:
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(data)))
             if kind:
                 self.send_header("x-amzn-ErrorType", kind)
+            if retry_after_s:
+                self.send_header("Retry-After", str(retry_after_s))
+                self.send_header("x-amz-retry-after", str(retry_after_s * 1000))
             self.end_headers()
             self.wfile.write(data)
 

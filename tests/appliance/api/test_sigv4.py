@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +19,7 @@ pytest.importorskip("botocore", reason="botocore signs the requests of these tes
 
 from appliance.api.accesskeys import AccessKey, AccessKeys
 from appliance.api.refusals import BURST, Refusals
+from appliance.api.replays import Replays
 from appliance.api.signing import canonical_query, trimmed
 from appliance.api.sigv4 import REPEAT_S, SKEW_S, Caller, Denied, HttpRequest, Verifier
 from tests.appliance.api.signed import FLOW, header, signed
@@ -273,6 +277,30 @@ def test_a_changing_request_is_taken_once(verifier, key):
         assert (late.status, late.kind) == (403, "InvalidSignatureException")
         assert "already used" in str(late)
     assert verifier.check(signed(key, "POST", body=b"{}")).name == "truck"
+
+
+def test_of_many_at_once_one_is_taken(verifier, key):
+    for _ in range(10):
+        request, start = signed(key, "POST", body=os.urandom(8)), threading.Barrier(4)
+
+        def send(request: HttpRequest = request, start: threading.Barrier = start) -> int:
+            start.wait()
+            try:
+                verifier.check(request)
+            except Denied as refused:
+                return refused.status
+            return 200
+
+        with ThreadPoolExecutor(4) as pool:
+            statuses = [sent.result() for sent in [pool.submit(send) for _ in range(4)]]
+        assert sorted(statuses) == [200, 429, 429, 429]
+
+
+def test_a_restart_forgets_no_signature(keys, key, tmp_path):
+    request = signed(key, "POST")
+    Verifier(keys, Replays(tmp_path / "signatures")).check(request)
+    restarted = Verifier(keys, Replays(tmp_path / "signatures"))
+    assert denied(restarted, replace(request, now_s=request.now_s + 10)).status == 403
 
 
 def test_a_reading_request_may_come_again(verifier, key):
