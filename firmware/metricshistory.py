@@ -16,12 +16,13 @@ from typing import Literal, get_args
 from firmware.metrics import METRICS
 from firmware.metricsblocks import Block
 from firmware.metricshours import COLUMNS, Four, joined, summary, summed_up
-from firmware.metricsring import FOLDER, HOUR_S, Opened, opened, segments
+from firmware.metricsring import FOLDER, HOUR_S, Opened, Segment, opened, segments
 from firmware.metricstail import TAIL, Found, read_tail
 
 Statistic = Literal["Average", "Minimum", "Maximum", "Sum", "SampleCount"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
+FILES_KEPT = 4  # in memory: 2 MB each of a flow with 50 outputs
 Point = tuple[int, float]
 """Unix time at which the period begins, and the value."""
 
@@ -77,6 +78,7 @@ class History:
     def __init__(self, state: Path, run: Path) -> None:
         self._root = state / FOLDER
         self._run = run
+        self._read: dict[Path, tuple[int, list[Block], Opened]] = {}
 
     def flows(self) -> list[str]:
         there = {path.name for path in self._root.iterdir() if path.is_dir()} if self._root.is_dir() else set()
@@ -129,10 +131,21 @@ class History:
             if by_minute and summed is not None and summed[0].table.size == segment.size:
                 yield summed
                 continue
-            file = opened(segment)
-            if file is not None:
-                yield from ((block, file) for block in file.blocks if since - 60 < block.start < until)
+            yield from ((block, file) for block, file in self._all_of(segment) if since - 60 < block.start < until)
         yield from (summed for summed in minutes.values() if since - HOUR_S < summed[0].start < until)
+
+    def _all_of(self, segment: Segment) -> list[tuple[Block, Opened]]:
+        """A plot of many figures asks for the same hours again and again: the last few are kept as they were read."""
+        size, blocks, file = self._read.pop(segment.path, (-1, [], None))
+        if size != segment.size:
+            size, file = segment.size, opened(segment)
+            blocks = list(file.blocks) if file else []
+        if file is None:
+            return []
+        self._read[segment.path] = size, blocks, file
+        while len(self._read) > FILES_KEPT:
+            self._read.pop(next(iter(self._read)), None)
+        return [(block, file) for block in blocks]
 
 
 def _of_tail(tail: Found, kind: str, name: str | None, metric: str) -> Iterator[tuple[int, float]]:
