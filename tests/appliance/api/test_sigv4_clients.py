@@ -18,6 +18,9 @@ from appliance.api.accesskeys import AccessKey, AccessKeys
 from appliance.api.sigv4 import Verifier
 from tests.appliance.api.signed import server
 
+# botocore before 1.40 asks for the time in a way that Python 3.12 warns of
+pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning")
+
 ARN = "arn:pressbox:mediaconnect:local:000000000000:flow:1-23aBC45dEF67hiJ8-12AbC34DE5fG:Awards Show & (more) ~'é"
 
 
