@@ -252,7 +252,8 @@ class SrtListener:
         self._allowed = Allowlist(spec.allow)
         self._passphrase = passphrase
         self._receivers: list[Connection] = []
-        self._figures: list[srt.Statistics] = []
+        self._figures: dict[Connection, srt.Statistics] = {}
+        self._resent = self._lost = 0  # of receivers that left
         self._cut_until_ns = 0
         self._listener = srt.open_listener(
             spec.address,
@@ -288,10 +289,9 @@ class SrtListener:
                 self.message = ""
         except srt.SrtBroken as error:
             self.message = str(error)
-        self._figures = []
         for receiver in tuple(self._receivers):
             try:
-                self._figures.append(receiver.figures(now_ns))
+                self._figures[receiver] = receiver.figures(now_ns)
             except srt.SrtError as error:
                 self._hang_up(receiver, str(error))
 
@@ -300,6 +300,10 @@ class SrtListener:
 
     def _hang_up(self, receiver: Connection, why: str) -> None:
         self.message = why
+        figures = self._figures.pop(receiver, None)
+        if figures is not None:
+            self._resent += figures.resent_packets
+            self._lost += figures.sent_dropped_packets
         self._receivers.remove(receiver)
         receiver.socket.close()
 
@@ -309,7 +313,7 @@ class SrtListener:
     def status(self, now_ns: int) -> EndStatus:
         tally = self.tally
         tally.look(now_ns)
-        figures = self._figures
+        figures = self._figures.values()
         return EndStatus(
             name=self.spec.name,
             protocol="srt-listener",
@@ -321,8 +325,8 @@ class SrtListener:
             rate_bps=tally.rate_bps,
             dropped=tally.dropped,
             refused=self._listener.refused + self._listener.dropped,
-            repaired=sum(f.resent_packets for f in figures),
-            lost=sum(f.sent_dropped_packets for f in figures),
+            repaired=self._resent + sum(f.resent_packets for f in figures),
+            lost=self._lost + sum(f.sent_dropped_packets for f in figures),
             rtt_ms=max((f.rtt_ms for f in figures), default=None),
             latency_ms=max((f.send_latency_ms for f in figures), default=None),
             buffer_ms=max((f.send_buffer_ms for f in figures), default=None),

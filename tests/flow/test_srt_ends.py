@@ -117,13 +117,14 @@ def test_datagrams_too_long_for_srt_leave_in_parts(stack, gather_ms):
 class EachTwentieth:
     """Drops data packets when they are sent for the first time, by number; knows how many."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, to_target: bool = True) -> None:
         self.lost: set[int] = set()
+        self._to_target = to_target
 
     def __call__(self, packet: bytes, towards_target: bool) -> bool:
         is_data, resent = not packet[0] & 0x80, packet[4] & 0x04
         number = int.from_bytes(packet[:4], "big")
-        if towards_target and is_data and not resent and number % 20 == 7:
+        if towards_target == self._to_target and is_data and not resent and number % 20 == 7:
             self.lost.add(number)
             return True
         return False
@@ -150,6 +151,29 @@ def test_what_retransmission_repaired_is_counted_to_the_packet(stack):
     (sent,) = worker.status().outputs
     assert sent.repaired >= len(drop.lost)
     assert (sent.lost, sent.dropped, sent.encryption) == (0, 0, "SRT, AES-256")
+
+
+def test_what_was_sent_again_to_a_receiver_stays_counted_when_it_leaves(stack):
+    port, into = free_ports(2)
+    drop = EachTwentieth(to_target=False)
+    relay = stack.enter_context(Relay((HOST, port), drop=drop))
+    output = {"protocol": "srt-listener", "name": "out", "port": port, "clear": True, "latency_ms": 1500}
+    worker = stack.enter_context(running(sources=[udp_in(into)], outputs=[output]))
+    told: list[int] = []
+
+    def resent() -> int:
+        told.append(worker.status().outputs[0].repaired)
+        return told[-1]
+
+    with sender(STREAM * 3, into, RATE_BPS):
+        with ExitStack() as first:
+            calls(relay.address[1], first, latency_ms=1500)
+            wait_until(lambda: resent() >= 5, what="some that were sent again")
+        wait_until(lambda: worker.status().outputs[0].receivers == 0, what="the receiver is gone")
+        before = resent()
+        calls(relay.address[1], stack, latency_ms=1500)
+        wait_until(lambda: resent() >= before + 5, what="more that were sent again, to the next one")
+    assert told == sorted(told)
 
 
 # back-off
