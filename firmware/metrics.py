@@ -3,18 +3,7 @@
 Counters become what they grew by; gauges stay as they are. A worker that began anew (another `pid` or `started_at`) and an end whose
 packets fell begin anew: no figure for that second, never a negative one.
 
-Said in MediaConnect's list of metrics, and not here:
-
-- SourceFECPackets, SourceARQRequests, OutputARQRequests, ARQRequests, FECPackets: the snapshot counts repairs, not what asked for them
-- SourceOverflowPackets, OverflowPackets: `dropped` counts a full queue together with what is no MPEG-TS
-- SourceMergeStatusWarnMismatch: the snapshot says it in words only
-- SourceMissingPackets: SourceDroppedPackets and SourceNotRecoveredPackets say all that is known
-- SourceJitter, SourceLatency, SourceUptime, ConnectionAttempts, ConsecutiveDrops, ConsecutiveNotRecovered, TimecodePresent: not measured
-- *Payloads, OutputTotalBytes, OutputGenerated*: of CDI and NDI; IngressBridge*, EgressBridge*, Router*: of other services
-
-What differs: SourceConnected and OutputConnected are told for every protocol; a source over RTP or UDP is connected while it delivers.
-SourcePCRError and PCRError follow TR 101 290, 2.3: more than 40 ms from PCR to PCR, or a jump of 100 ms. A connection that was lost and
-back between two snapshots, half a second apart, is not seen as a disconnection.
+docs/metrics.md says what of MediaConnect's list is left out, and why.
 """
 
 from __future__ import annotations

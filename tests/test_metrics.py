@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -146,6 +147,14 @@ def test_faults_of_the_stream_are_counted_under_their_names():
 
 def test_every_check_of_the_stream_has_a_metric():
     assert {check for checks in TR_101_290.values() for check in checks} == set(CHECKS)
+
+
+def test_every_metric_is_in_the_documents_with_its_unit():
+    page = (Path(__file__).parent.parent / "docs/metrics.md").read_text()
+    for name, metric in METRICS.items():
+        listed = f"| {name} | {metric.unit} | {metric.text} |" in page
+        assert listed or name.removeprefix("Source") in TR_101_290, name
+    assert ", ".join(TR_101_290) in page
 
 
 def test_a_loss_that_fec_repairs_later_is_told_once():
