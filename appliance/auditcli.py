@@ -24,7 +24,7 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks
 EXAMPLES = """\
   pressbox audit
   pressbox audit --since 2h --refused
-  pressbox audit --target '*wall*' --what 'flow.*' --last 5
+  pressbox audit --target '*wall*' --what '*Output' --last 5
   pressbox audit --since 2026-05-01 --until 2026-05-02T06:00 --json | jq -r '[.at,.who,.what,.target]|@tsv'
   pressbox audit --verify || echo 'somebody has changed the record'"""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import grammar
+from appliance import auditcli, grammar, keycli
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -53,6 +53,8 @@ def _code_of(error: Exception) -> int | None:
         "RistError": NETWORK,
         "UdpError": NETWORK,
         "StoreError": FAILED,
+        "AuditError": FAILED,
+        "AccessKeyError": FAILED,
         "Refused": FAILED,
         "AlreadyRunning": FAILED,
     }
@@ -97,10 +99,18 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("-v", "--verbose", action="store_true", help="say what the workers say")
 
     box = command(
-        "run", _run, "run this box: every flow that is wanted, and the page", "  pressbox run --port 8080\n  pressbox run --no-web"
+        "run",
+        _run,
+        "run this box: every flow that is wanted, and the page",
+        "  pressbox run --port 8080\n  pressbox run --no-web\n"
+        "  pressbox run --api 8443 --api-address 192.0.2.7 --api-cert host.pem --api-key host.key",
     )
     box.add_argument("--port", type=_tcp_port, default=8080, help="TCP port of the page (default: 8080)")
     box.add_argument("--no-web", action="store_true", help="no page")
+    box.add_argument("--api", type=_tcp_port, metavar="PORT", help="serve MediaConnect's API over the flows on this TCP port too")
+    box.add_argument("--api-address", default="127.0.0.1", metavar="ADDRESS", help="where it listens (default: this machine alone)")
+    box.add_argument("--api-cert", default="", metavar="FILE", help="its certificate, PEM; needed where others may ask")
+    box.add_argument("--api-key", default="", metavar="FILE", help="the key of the certificate, PEM")
 
     status = command("status", _status, "what every flow does now", "  pressbox status --watch\n  pressbox status --json | jq '.[].merge'")
     status.add_argument("--watch", action="store_true", help="every second, until interrupted")
@@ -122,6 +132,8 @@ def parser() -> argparse.ArgumentParser:
     secret.add_argument("name", nargs="?", help="name of the secret")
     secret.add_argument("--srtp", action="store_true", help="a key for srtp://: 44 random bytes in base64, in place of a passphrase")
 
+    keycli.add(command)
+    auditcli.add(command)
     for name, text in (
         ("send", "send a camera or a stream in the foreground"),
         ("recv", "receive a stream, or two copies of one, in the foreground"),
@@ -193,10 +205,17 @@ def _demo(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from appliance import mediad
+    from appliance import apid, mediad
     from firmware.engine import Engine
 
-    return mediad.run(Engine(Places.from_environment()), web_port=None if options.no_web else options.port)
+    api: list[str] | None = None
+    if options.api is not None:
+        api = ["--port", str(options.api), "--address", options.api_address]
+        api += ["--cert", options.api_cert, "--key", options.api_key] if options.api_cert or options.api_key else []
+        wrong = apid.wrong_with(api)
+        if wrong:
+            raise Failure(USAGE, wrong)
+    return mediad.run(Engine(Places.from_environment()), web_port=None if options.no_web else options.port, api=api)
 
 
 def _oneshot(options: argparse.Namespace) -> int:

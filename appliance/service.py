@@ -12,7 +12,7 @@ from firmware.model import Flow, FlowError
 from firmware.places import Places
 from firmware.secrets import Secrets
 from firmware.status import FlowStatus, read_snapshot
-from firmware.store import Kept, Store
+from firmware.store import Become, Kept, Make, Store
 from hw.camera import check_camera
 
 
@@ -55,6 +55,18 @@ class Service:
     def delete(self, name: str) -> None:
         self.store.delete(name)
         self._apply()
+
+    def add(self, make: Make) -> Kept:
+        """As `Store.add`, and have it applied."""
+        made = self.store.add(make)
+        self._apply()
+        return made
+
+    def change(self, name: str, become: Become) -> Kept | None:
+        """As `Store.change`, and have it applied."""
+        after = self.store.change(name, become)
+        self._apply()
+        return after
 
     def list(self) -> list[Kept]:
         return self.store.list()

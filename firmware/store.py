@@ -19,7 +19,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,15 +29,19 @@ from typing import Literal, get_args
 from firmware.model import Flow, FlowError, dump_flow, parse_flow
 from firmware.secrets import sync_folder
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_S = 5.0
 
 Desired = Literal["ACTIVE", "STANDBY"]
 
 _SCHEMA = """
-CREATE TABLE flows (name TEXT PRIMARY KEY, flow BLOB NOT NULL, desired TEXT NOT NULL) WITHOUT ROWID, STRICT;
+CREATE TABLE flows (
+    name TEXT PRIMARY KEY, flow BLOB NOT NULL, desired TEXT NOT NULL, notes BLOB NOT NULL DEFAULT x''
+) WITHOUT ROWID, STRICT;
 CREATE TABLE state (id INTEGER PRIMARY KEY CHECK (id = 1), revision INTEGER NOT NULL, digest BLOB NOT NULL) STRICT;
 """
+_UPGRADES = {1: "ALTER TABLE flows ADD COLUMN notes BLOB NOT NULL DEFAULT x''"}  # from this version to the next
+_ROWS = {1: "SELECT name, flow, desired FROM flows ORDER BY name", 2: "SELECT name, flow, desired, notes FROM flows ORDER BY name"}
 _NOT_DAMAGE = (
     "SQLITE_BUSY",
     "SQLITE_LOCKED",
@@ -56,6 +60,10 @@ class StoreError(RuntimeError):
     """Desired state that cannot be read or changed. The message says what would be right."""
 
 
+class UnknownFlow(StoreError):
+    """There is no flow of that name."""
+
+
 class _Damaged(Exception):
     """Why the content cannot be trusted."""
 
@@ -64,6 +72,12 @@ class _Damaged(Exception):
 class Kept:
     flow: Flow
     desired: Desired
+    notes: bytes = b""
+    """What a caller keeps beside the definition; nothing here reads it."""
+
+
+Make = Callable[[Sequence[Kept]], Kept]
+Become = Callable[[Kept, Sequence[Kept]], Kept | None]
 
 
 class Store:
@@ -82,22 +96,43 @@ class Store:
 
     def list(self) -> list[Kept]:
         with self._open() as db:
-            return [_kept(flow, desired) for flow, desired in db.execute("SELECT flow, desired FROM flows ORDER BY name")]
+            return _all(db)
 
     def get(self, name: str) -> Kept:
         with self._open() as db:
-            row = db.execute("SELECT flow, desired FROM flows WHERE name = ?", (name,)).fetchone()
+            row = db.execute("SELECT flow, desired, notes FROM flows WHERE name = ?", (name,)).fetchone()
         if row is None:
             raise _unknown(name)
         return _kept(*row)
 
     def create(self, flow: Flow, desired: Desired = "STANDBY") -> None:
         _check_desired(desired)
+        self.add(lambda _: Kept(flow, desired))
+
+    def add(self, make: Make) -> Kept:
+        """What `make` makes, which sees all that there are: nothing changes between its look and the change. What it raises undoes all."""
         with self._change() as db:
+            made = make(_all(db))
             try:
-                db.execute("INSERT INTO flows VALUES (?, ?, ?)", (flow.name, dump_flow(flow), desired))
+                db.execute("INSERT INTO flows VALUES (?, ?, ?, ?)", (made.flow.name, dump_flow(made.flow), made.desired, made.notes))
             except sqlite3.IntegrityError:
-                raise StoreError(f"there is a flow `{flow.name}` already; choose another name, or delete that one first") from None
+                raise StoreError(f"there is a flow `{made.flow.name}` already; choose another name, or delete that one first") from None
+        return made
+
+    def change(self, name: str, become: Become) -> Kept | None:
+        """What `become` makes of the flow, which is given it and all others; None deletes it. What it raises undoes all."""
+        with self._change() as db:
+            every = _all(db)
+            before = next((one for one in every if one.flow.name == name), None)
+            if before is None:
+                raise _unknown(name)
+            after = become(before, [one for one in every if one is not before])
+            if after is None:
+                db.execute("DELETE FROM flows WHERE name = ?", (name,))
+            else:
+                row = dump_flow(after.flow), after.desired, after.notes, name
+                db.execute("UPDATE flows SET flow = ?, desired = ?, notes = ? WHERE name = ?", row)
+        return after
 
     def replace(self, flow: Flow) -> None:
         """Another definition for the flow of this name; whether it should run stays."""
@@ -160,8 +195,8 @@ class Store:
                 raise
         except _Damaged as why:
             self._recover(str(why), good)
-            return _connect(self.path)
-        if good is None:
+            db = _connect(self.path)
+        if self._upgrade(db) or good is None:
             self._copy(db)
         return db
 
@@ -176,6 +211,18 @@ class Store:
         db.execute("COMMIT")
         self._copy(db)
         return db
+
+    def _upgrade(self, db: sqlite3.Connection) -> bool:
+        """From an earlier version's layout. True when there was something to do."""
+        version = _version(db)
+        for step in range(version, SCHEMA_VERSION):
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(_UPGRADES[step])
+            db.execute(f"PRAGMA user_version = {step + 1}")
+            revision = _revision(db)
+            db.execute("UPDATE state SET digest = ?", (_digest(db, revision),))
+            db.execute("COMMIT")
+        return version < SCHEMA_VERSION
 
     def _good_revision(self) -> int | None:
         """The change that the copy holds, or None where there is no copy that can be trusted."""
@@ -243,7 +290,7 @@ def _check(db: sqlite3.Connection) -> int:
         if said != "ok":
             raise _Damaged(" ".join(said.split()))
         revision, digest = db.execute("SELECT revision, digest FROM state").fetchone() or (0, b"")
-        version = db.execute("PRAGMA user_version").fetchone()[0]
+        version = _version(db)
         if digest != _digest(db, revision):
             raise _Damaged("its content does not match its digest")
     except sqlite3.DatabaseError as error:
@@ -260,8 +307,9 @@ def _as_damage(error: sqlite3.DatabaseError) -> Exception:
 
 
 def _digest(db: sqlite3.Connection, revision: int) -> bytes:
-    digest = hashlib.sha256(f"{db.execute('PRAGMA user_version').fetchone()[0]} {revision}".encode())
-    for row in db.execute("SELECT name, flow, desired FROM flows ORDER BY name"):
+    version = _version(db)
+    digest = hashlib.sha256(f"{version} {revision}".encode())
+    for row in db.execute(_ROWS.get(version, _ROWS[SCHEMA_VERSION])):
         digest.update(repr(row).encode())
     return digest.digest()
 
@@ -270,15 +318,23 @@ def _revision(db: sqlite3.Connection) -> int:
     return int(db.execute("SELECT revision FROM state").fetchone()[0])
 
 
-def _kept(flow: bytes, desired: Desired) -> Kept:
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _all(db: sqlite3.Connection) -> list[Kept]:
+    return [_kept(*row) for row in db.execute("SELECT flow, desired, notes FROM flows ORDER BY name")]
+
+
+def _kept(flow: bytes, desired: Desired, notes: bytes) -> Kept:
     try:
-        return Kept(parse_flow(flow), desired)
+        return Kept(parse_flow(flow), desired, notes)
     except FlowError as error:
         raise StoreError(f"a stored flow is not understood by this version of Pressbox: {error}") from None
 
 
-def _unknown(name: str) -> StoreError:
-    return StoreError(f"there is no flow `{name}`; `pressbox flow list` shows those there are")
+def _unknown(name: str) -> UnknownFlow:
+    return UnknownFlow(f"there is no flow `{name}`; `pressbox flow list` shows those there are")
 
 
 def _check_desired(desired: str) -> None:

@@ -4,6 +4,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -60,6 +61,44 @@ def test_what_cannot_be_done_changes_nothing(store: Store) -> None:
         store.set_desired("a", "RUNNING")  # type: ignore[arg-type]
     assert store.revision == 1
     assert store.list() == [Kept(flow("a"), "STANDBY")]
+
+
+def test_a_change_sees_all_flows_and_what_it_raises_undoes_it(filled: Store) -> None:
+    def rename_port(kept: Kept, others: Sequence[Kept]) -> Kept:
+        assert len(others) == 11
+        return Kept(flow(kept.flow.name, 7000), "ACTIVE", b"a note")
+
+    after = filled.change("flow-5", rename_port)
+    assert after == filled.get("flow-5") == Kept(flow("flow-5", 7000), "ACTIVE", b"a note")
+    filled.replace(flow("flow-5", 7001))
+    assert filled.get("flow-5").notes == b"a note"
+    revision = filled.revision
+    with pytest.raises(KeyError):
+        filled.change("flow-5", lambda kept, others: {}["x"])
+    with pytest.raises(KeyError):
+        filled.add(lambda kept: {}["x"])
+    with pytest.raises(StoreError, match="there is no flow `zz`"):
+        filled.change("zz", lambda kept, others: None)
+    assert filled.revision == revision
+    assert filled.change("flow-5", lambda kept, others: None) is None
+    assert filled.add(lambda kept: Kept(flow(f"of-{len(kept)}"), "STANDBY")).flow.name == "of-11"
+
+
+def test_a_store_of_the_first_version_is_taken_over(filled: Store) -> None:
+    from firmware import store as module
+
+    content = filled.list()
+    with closing(sqlite3.connect(filled.path, isolation_level=None)) as db:
+        db.execute("ALTER TABLE flows DROP COLUMN notes")
+        db.execute("PRAGMA user_version = 1")
+        db.execute("UPDATE state SET digest = ?", (module._digest(db, 13),))
+    filled.good.unlink()
+    again = Store(filled.path)
+    assert again.list() == content
+    assert again.revision == 13
+    again.change("flow-3", lambda kept, others: Kept(kept.flow, kept.desired, b"new"))
+    filled.path.write_bytes(b"")
+    assert again.get("flow-3").notes == b"new"
 
 
 def test_the_files_are_their_owners_alone(filled: Store) -> None:
@@ -160,11 +199,12 @@ def test_a_later_version_is_not_touched(filled: Store) -> None:
     with closing(sqlite3.connect(filled.path)) as db:
         from firmware import store as module
 
-        db.execute("PRAGMA user_version = 2")
+        later = module.SCHEMA_VERSION + 1
+        db.execute(f"PRAGMA user_version = {later}")
         db.execute("UPDATE state SET digest = ?", (module._digest(db, 13),))
         db.commit()
     filled.good.unlink()
-    with pytest.raises(StoreError, match="of version 2, made by a later Pressbox"):
+    with pytest.raises(StoreError, match=f"of version {later}, made by a later Pressbox"):
         filled.list()
 
 

@@ -7,7 +7,8 @@ import sys
 import time
 import urllib.request
 
-from appliance.webd import EXIT_NETWORK, listen
+from appliance.serving import listen
+from appliance.webd import EXIT_NETWORK
 from firmware.places import Places
 
 from .boxes import on_air
@@ -22,7 +23,7 @@ def test_it_serves_soon_and_ends_cleanly(places: Places, web: str) -> None:
 
 
 def test_a_port_in_use_is_one_sentence() -> None:
-    with listen(0) as taken:
+    with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         ended = subprocess.run([*WEBD, "--port", str(port)], capture_output=True, text=True, timeout=20, check=False)
     assert ended.returncode == EXIT_NETWORK

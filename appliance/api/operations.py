@@ -1,0 +1,118 @@
+"""What every operation stands on: finding a flow by its ARN, changing it as one step, and the quotas."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from appliance.api import describe
+from appliance.api.arns import parse_arn
+from appliance.api.faults import BadRequest, NotFound, OverQuota
+from appliance.api.notes import FlowNotes, notes_of
+from appliance.api.ports import check_ports
+from appliance.api.record import Record
+from appliance.service import Service
+from firmware.model import Flow
+from firmware.status import FlowStatus
+from firmware.store import Desired, Kept, UnknownFlow
+
+FLOWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Quotas:
+    """MediaConnect's own. `PRESSBOX_MAX_FLOWS` raises the first; the others are what a flow can be."""
+
+    flows: int = FLOWS
+    outputs: int = 50
+    entitlements: int = 50
+
+    @classmethod
+    def from_environment(cls) -> Quotas:
+        return cls(flows=int(os.environ.get("PRESSBOX_MAX_FLOWS", FLOWS)))
+
+
+@dataclass(slots=True)
+class Known:
+    """A flow as the API sees it."""
+
+    flow: Flow
+    desired: Desired
+    notes: FlowNotes
+
+    @classmethod
+    def of(cls, kept: Kept) -> Known:
+        return cls(kept.flow, kept.desired, notes_of(kept))
+
+    def kept(self) -> Kept:
+        return Kept(self.flow, self.desired, msgspec.json.encode(self.notes))
+
+    def document(self, status: FlowStatus | None = None) -> dict[str, Any]:
+        """As answers hold it; without a status with what is wanted and with tags, for the record."""
+        document = describe.flow(self.kept(), self.notes, status)
+        return document if status else document | {"desired": self.desired, "tags": self.notes.all_tags()}
+
+
+class Operations:
+    """Of one request, whose changes `record` is told."""
+
+    def __init__(self, service: Service, quotas: Quotas, record: Record) -> None:
+        self.service = service
+        self.quotas = quotas
+        self.record = record
+
+    def find(self, flow_arn: str) -> Known:
+        return _find(self.service.list(), flow_arn)
+
+    def status(self, known: Known) -> FlowStatus | None:
+        return self.service.status(known.flow.name)
+
+    def change(self, flow_arn: str, change: Callable[[Known], None]) -> Known:
+        """Let `change` change it, check that it can be, keep it, and have it applied. What `change` raises undoes all."""
+        known = self.find(flow_arn)
+
+        def become(kept: Kept, others: Sequence[Kept]) -> Kept:
+            nonlocal known
+            known = Known.of(kept)
+            if known.notes.arn != flow_arn:
+                raise _unknown(flow_arn)
+            before = known.document()
+            change(known)
+            check_ports(known.flow, [other.flow for other in others])
+            self.record.changed(before, known.document())
+            return known.kept()
+
+        try:
+            self.service.change(known.flow.name, become)
+        except UnknownFlow:  # deleted a moment ago
+            raise _unknown(flow_arn) from None
+        return known
+
+    def over_quota(self, operation: str, what: str, count: int, most: int) -> None:
+        if count > most:
+            raise OverQuota(operation, f"{what}: {count} are more than the {most} that there may be")
+
+
+def with_flow(known: Known, **changes: object) -> None:
+    """Other parts for its definition; BadRequest where they do not fit together."""
+    try:
+        known.flow = msgspec.structs.replace(known.flow, **changes)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+
+
+def _find(every: Sequence[Kept], flow_arn: str) -> Known:
+    parse_arn(flow_arn, "flow", "flowArn")
+    for kept in every:
+        known = Known.of(kept)
+        if known.notes.arn == flow_arn:
+            return known
+    raise _unknown(flow_arn)
+
+
+def _unknown(flow_arn: str) -> NotFound:
+    return NotFound(f"flowArn: there is no flow {flow_arn}")
