@@ -158,31 +158,35 @@ def exposition(flows: Iterable[FlowStatus]) -> str:
     """Everything, family by family, as the format wants it."""
     flows = list(flows)
     lines: list[str] = []
+    named = [(_labels((("flow", flow.name),)), flow) for flow in flows]
     for family, of_flow in FLOW:
-        _add(lines, family, (((("flow", flow.name),), of_flow(flow)) for flow in flows))
+        _add(lines, family, ((labels, of_flow(flow)) for labels, flow in named))
     for table, side in ((SOURCE, "source"), (OUTPUT, "output")):
-        ends = [(flow.name, end) for flow in flows for end in (flow.sources if side == "source" else flow.outputs)]
+        ends = [
+            (_labels((("flow", flow.name), (side, end.name), ("protocol", end.protocol))), end)
+            for flow in flows
+            for end in (flow.sources if side == "source" else flow.outputs)
+        ]
         for family, of_end in table:
-            _add(lines, family, (((("flow", name), (side, end.name), ("protocol", end.protocol)), of_end(end)) for name, end in ends))
-    _add(lines, _gauge("exposition_time_seconds", "Unix time of this text."), [((), time.time())])
+            _add(lines, family, ((labels, of_end(end)) for labels, end in ends))
+    _add(lines, _gauge("exposition_time_seconds", "Unix time of this text."), [("", time.time())])
     return "\n".join(lines) + "\n"
 
 
-def _add(lines: list[str], family: Family, told: Iterable[tuple[Labels, Told]]) -> None:
-    samples = [sample for labels, value in told for sample in _samples(family.name, labels, value)]
+def _add(lines: list[str], family: Family, told: Iterable[tuple[str, Told]]) -> None:
+    name = family.name
+    samples: list[str] = []
+    for labels, value in told:
+        if isinstance(value, int | float):
+            samples.append(f"{name}{{{labels}}} {_number(value)}" if labels else f"{name} {_number(value)}")
+        elif value is not None:
+            samples += [f"{name}{{{labels},{_labels(more)}}} {_number(one)}" for more, one in value if one is not None]
     if samples:
-        lines += [f"# HELP {family.name} {_escaped(family.help)}", f"# TYPE {family.name} {family.type}", *samples]
+        lines += [f"# HELP {name} {_escaped(family.help)}", f"# TYPE {name} {family.type}", *samples]
 
 
-def _samples(name: str, labels: Labels, told: Told) -> Iterator[str]:
-    if told is None:
-        return
-    if isinstance(told, int | float):
-        inner = ",".join(f'{label}="{_escaped(value, quoted=True)}"' for label, value in labels)
-        yield f"{name}{{{inner}}} {_number(told)}" if inner else f"{name} {_number(told)}"
-        return
-    for more, value in told:
-        yield from _samples(name, labels + more, value)
+def _labels(labels: Labels) -> str:
+    return ",".join(f'{label}="{_escaped(value, quoted=True)}"' for label, value in labels)
 
 
 def _escaped(text: str, *, quoted: bool = False) -> str:

@@ -125,13 +125,18 @@ def readings(before: FlowStatus | None, now: FlowStatus) -> list[tuple[Dimension
 def settled(before: FlowStatus | None, now: FlowStatus) -> FlowStatus:
     """`now`, as the `before` of the next one.
 
-    An RTP source counts a packet as lost until FEC or a straggler brings it after all, so its count falls, too: what was told is not told
-    again.
+    An RTP source counts a packet as lost until FEC or a straggler brings it after all, and a merge counts one as saved until the other copy
+    comes after all. So these fall, too: what was told is not told again.
     """
     if before is None or (before.pid, before.started_at) != (now.pid, now.started_at):
         return now
     known = {end.name: end for end in before.sources if end.protocol.startswith("rtp")}
-    return msgspec.structs.replace(now, sources=[_kept(known.get(end.name), end) for end in now.sources]) if known else now
+    sources = [_kept(known.get(end.name), end) for end in now.sources]
+    account, then = now.account, before.account
+    if account and then and then.carried <= account.carried:
+        by_fec, by_merge = max(then.by_fec, account.by_fec), max(then.by_merge, account.by_merge)
+        account = msgspec.structs.replace(account, by_fec=by_fec, by_merge=by_merge)
+    return msgspec.structs.replace(now, sources=sources, account=account)
 
 
 def _kept(before: EndStatus | None, now: EndStatus) -> EndStatus:

@@ -166,6 +166,15 @@ def test_a_loss_that_fec_repairs_later_is_told_once():
     assert told == [None, 3, 0, 0, 0, 1, 0]
 
 
+def test_a_packet_that_the_merge_saved_is_told_once_though_its_other_copy_comes_after_all():
+    told, before = 0.0, None
+    for carried, saved in ((0, 0), (10, 4), (20, 1), (30, 3), (40, 9)):
+        now = flow(sources=[end()], account=Account(carried=carried, by_merge=saved))
+        told += of(before, now, "flow").get("RecoveredPackets", 0.0)
+        before = settled(before, now)
+    assert told == 9
+
+
 def test_a_receiver_that_leaves_takes_its_counters_along_and_no_figure_is_huge():
     before, now, after = (flow(sources=[], outputs=[end("out", packets=p, repaired=r)]) for p, r in ((10, 1000), (20, 90), (30, 95)))
     assert "OutputResentPackets" not in of(before, now, "output", "out")
