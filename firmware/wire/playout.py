@@ -22,12 +22,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from firmware.wire import ts
+from firmware.wire import psi, ts
 
 SLOT_PACKETS = 7
 HEADROOM_NS = 300_000_000  # PTS ahead of PCR: time to encode, to send the largest picture at the constant rate, and for the slate
 SLATE_DELAY_NS = 150_000_000  # the slate is stamped this much in the past, so that a returning camera is never older than it
 SILENCE_NS = 350_000_000  # without a list from the camera before the slate plays: tables must come twice a second (TR 101 290, 1.3)
+TABLES_PERIOD_NS = 400_000_000  # PAT and PMT are repeated after this long without: 500 ms is the limit of TR 101 290, 1.3a and 1.5a
 PCR_PERIOD_NS = 30_000_000  # 40 ms is the limit of TR 101 290, 2.3a
 UNSTUFFED_PCR_PERIOD_NS = 36_000_000  # each picture brings one; at 28 pictures a second and more none goes alone
 CATCH_UP_NS = 500_000_000  # a loop that comes later than this skips positions instead of sending them in a burst
@@ -87,6 +88,9 @@ class Playout:
         period_ns = PCR_PERIOD_NS if stuffed else UNSTUFFED_PCR_PERIOD_NS
         self._pcr_step = max(1, period_ns * rate_bps // (ts.PACKET * 8 * 1_000_000_000) - SLOT_PACKETS)
         self._jumped = False
+        self._tables: dict[int, bytes] = {}  # the last PAT and PMT that were queued, by PID
+        self._tables_at = 0  # where on the line
+        self._tables_step = TABLES_PERIOD_NS * rate_bps // (ts.PACKET * 8 * 1_000_000_000)
         self._queue: deque[bytes] = deque()  # whole packets, cut as they came
         self._queued = 0  # bytes in the queue
         self._head = 0  # bytes of the queue's first entry that are gone
@@ -164,8 +168,25 @@ class Playout:
             wanted -= ts.PACKET
         if self._queued >= wanted:
             return pcr + self._take(wanted)
-        wanted -= self._queued
-        return pcr + self._take(self._queued) + (ts.NULL_PACKET * (wanted // ts.PACKET) if self.stuffed else b"")
+        taken = pcr + self._take(self._queued)
+        if not self.stuffed:
+            return taken
+        if position - self._tables_at > self._tables_step and len(taken) + len(self._tables) * ts.PACKET <= ts.DATAGRAM:
+            taken += self._tables_again(position)
+        return taken + ts.NULL_PACKET * ((ts.DATAGRAM - len(taken)) // ts.PACKET)
+
+    def _tables_again(self, position: int) -> bytes:
+        """A camera that is held up brings no tables for a while, and the slate does not play yet."""
+        self._tables_at = position
+        again = b""
+        for pid, packet in self._tables.items():
+            if not packet:
+                continue
+            counter = self._counter[pid] = self._counter[pid] + 1 & 15
+            if pid in self._counter_shift:
+                self._counter_shift[pid] += 1
+            again += packet[:3] + bytes((packet[3] & 0xF0 | counter,)) + packet[4:]
+        return again
 
     def _pcr_at(self, position: int, start_ns: int) -> bytes:
         clock = (start_ns - HEADROOM_NS) * 27 // 1000 + position * ts.PACKET * 8 * ts.PCR_HZ // self.rate_bps
@@ -221,11 +242,21 @@ class Playout:
             counter = (control + shift) & 15
             counters[pid] = counter
             data[at + 3] = control & 0xF0 | counter
+            if pid == psi.PAT_PID or pid in self._tables:
+                self._keep_table(pid, bytes(data[at : at + ts.PACKET]))
         for at in reversed(dropped):
             del data[at : at + ts.PACKET]
         if data:
             self._queue.append(bytes(data))
             self._queued += len(data)
+
+    def _keep_table(self, pid: int, packet: bytes) -> None:
+        """Of tables of one packet each, which those of a camera are."""
+        self._tables_at = self._slot * SLOT_PACKETS + self._queued // ts.PACKET
+        if pid == psi.PAT_PID and packet[4:] != self._tables.get(pid, b"")[4:]:
+            sections = psi.Sections().push(packet, 0)
+            self._tables = dict.fromkeys((pid, *(psi.programmes(sections[0]).values() if sections else ())), b"")
+        self._tables[pid] = packet
 
     def _has_key_picture(self, packets: bytes) -> bool:
         return any(ts.pid_of(packets, at) == self._video_pid and ts.is_key_picture(packets, at) for at in range(0, len(packets), ts.PACKET))

@@ -8,6 +8,7 @@ import pytest
 
 from firmware.wire import ts
 from firmware.wire.playout import HEADROOM_NS, Playout, Slate
+from tests.lab import feed
 
 from .streams import MS, S
 
@@ -246,3 +247,24 @@ def test_the_line_rests_while_there_is_nothing_to_send():
     due = playout.due_ns()
     assert due is not None
     assert due > 20 * MS
+
+
+@pytest.mark.parametrize("silent_ms", [0, 1500])
+def test_tables_come_twice_a_second_from_a_camera_that_is_held_up(silent_ms):
+    """Its lists come often enough for the slate not to play, and bring no tables for two seconds."""
+    pat, pmt, *_ = ts.packets(next(feed.stream(RATE)))
+    capture = Capture()
+    capture.counters |= {0: 0, feed.PMT_PID: 0}
+    given = []
+    for n, at in enumerate(range(0, 6 * S, 300 * MS)):
+        if 4 * S < at < 4 * S + silent_ms * MS:
+            continue
+        tables = () if 2 * S <= at < 4 * S else (pat, pmt)
+        counted = [table[:3] + bytes((0x10 | capture.count(ts.pid_of(table, 0)),)) + table[4:] for table in tables]
+        given.append((at, b"".join(counted) + capture.frame(at, key=n % 3 == 0)))
+    sent = [datagram for _, datagram in play(Playout(RATE), given, 6 * S)]
+    check(sent)
+    for pid in (0, feed.PMT_PID):
+        places = [place for place, packet in enumerate(ts.packets(b"".join(sent))) if ts.pid_of(packet, 0) == pid]
+        gaps_ms = [(b - a) * 188 * 8000 / RATE for a, b in itertools.pairwise([*places, len(sent) * 7])]
+        assert 300 < max(gaps_ms) <= 500
