@@ -75,6 +75,8 @@ class Periods:
 
 
 class History:
+    """For one thread; it costs nothing to make another."""
+
     def __init__(self, state: Path, run: Path) -> None:
         self._root = state / FOLDER
         self._run = run
@@ -121,7 +123,8 @@ class History:
         folder = self._root / flow
         there = segments(folder, "seconds")
         hours = {segment.span for segment in there}
-        missing = any(hour not in hours for hour in range(int(since // HOUR_S), int((until - 1) // HOUR_S) + 1))
+        wanted = range(int(since // HOUR_S), int((until - 1) // HOUR_S) + 1)
+        missing = len(wanted) > len(hours) or any(hour not in hours for hour in wanted)
         minutes = summed_up(folder, since, until) if by_minute or missing else {}
         for segment in there:
             if not since - HOUR_S < segment.span * HOUR_S < until:

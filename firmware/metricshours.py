@@ -22,6 +22,7 @@ from firmware.metricsring import DAY_S, HOUR_S, Opened, Ring, Segment, opened, s
 
 COLUMNS = 4  # columns of each metric in a block of minutes: least, most, sum, count
 BLOCKS_AT_ONCE = 2
+OURS = {kind: {name: place for place, name in enumerate(names)} for kind, names in NAMES.items()}
 NAN = float("nan")
 
 _log = logging.getLogger("pressbox.metrics")
@@ -66,7 +67,7 @@ class Hours:
         size = segment.size
         self._done[segment.path.parent.name, segment.id] = size
         file = opened(segment)
-        if file is None or any(list(columns) != list(NAMES.get(kind, ())) for kind, columns in file.columns.items()):  # type: ignore[call-overload]
+        if file is None or file.columns != OURS:
             return  # torn, or of another version: it is read as it is while it lasts
         hour = Hour(segment, size)
         for block in file.blocks:

@@ -103,7 +103,7 @@ class FlowRecord:
         """What a recorder before this one left when it was killed."""
         found = read_tail(self._tail_path)
         if found is not None and is_ours(found.head) and not self._ring.has(found.head.id, found.rows[0][0] if found.rows else 0):
-            self._write(found.head.id, found.head.ends, found.rows)  # type: ignore[arg-type]
+            self._write(found.head.id, found.head.ends, found.rows)
         self._tail_path.unlink(missing_ok=True)
 
 

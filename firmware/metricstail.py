@@ -35,7 +35,7 @@ class Row(NamedTuple):
 
 class Head(msgspec.Struct, array_like=True):
     id: int  # of the block that this becomes
-    ends: list[tuple[str, str]]
+    ends: list[Dimension]
     names: dict[str, list[str]]
 
 
