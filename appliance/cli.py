@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import auditcli, grammar, keycli
+from appliance import auditcli, grammar, keycli, metricscli
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -196,6 +196,7 @@ def _add_flow_commands(flow: argparse.ArgumentParser) -> None:
         actions.add_parser(name, help=text).add_argument("name", help="name of the flow")
     listed = actions.add_parser("list", help="all flows")
     listed.add_argument("--json", action="store_true", help="with their definitions")
+    metricscli.add(actions)
 
 
 def _demo(options: argparse.Namespace) -> int:

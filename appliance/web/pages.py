@@ -13,6 +13,8 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import account, words
 from appliance.ask import Refused, ask
+from appliance.metricstext import CONTENT_TYPE, exposition
+from appliance.show import statuses
 from appliance.verdict import worst
 from appliance.web.guard import check_form
 from appliance.web.watch import View, Watch
@@ -46,6 +48,12 @@ def live_page() -> str:
 @pages.get("/live")
 def live_fragment() -> str:
     return render_template("live.html", **_shown())
+
+
+@pages.get("/metrics")
+def metrics() -> Response:
+    """For Prometheus."""
+    return Response(exposition(statuses(places())), content_type=CONTENT_TYPE)
 
 
 @pages.get("/status.json")

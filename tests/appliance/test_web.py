@@ -302,3 +302,10 @@ def test_an_engine_that_is_not_there(client: FlaskClient, places: Places) -> Non
     on_air(places)
     answer = client.post(CUT, data={"token": token(client)}, headers=HERE)
     assert (answer.status_code, "The engine cannot be reached" in answer.text) == (502, True)
+
+
+def test_prometheus_reads_what_the_flows_do(client, places):
+    on_air(places)
+    answer = client.get("/metrics")
+    assert answer.content_type.startswith("text/plain; version=0.0.4")
+    assert 'flow="court-3"' in answer.get_data(as_text=True)
