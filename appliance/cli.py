@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import auditcli, grammar, keycli, metricscli
+from appliance import auditcli, grammar, keycli, lockcli, metricscli
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -53,6 +53,7 @@ def _code_of(error: Exception) -> int | None:
         "RistError": NETWORK,
         "UdpError": NETWORK,
         "StoreError": FAILED,
+        "Locked": AUTH,
         "AuditError": FAILED,
         "AccessKeyError": FAILED,
         "Refused": FAILED,
@@ -134,6 +135,7 @@ def parser() -> argparse.ArgumentParser:
 
     keycli.add(command)
     auditcli.add(command)
+    lockcli.add(command)
     for name, text in (
         ("send", "send a camera or a stream in the foreground"),
         ("recv", "receive a stream, or two copies of one, in the foreground"),

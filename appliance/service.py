@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from appliance.ask import Refused, ask
 from appliance.keys import check_secrets
+from appliance.locks import Lock, Locked, check, lock_of, told, with_lock
+from firmware.audit import Audit
 from firmware.model import Flow, FlowError
 from firmware.places import Places
 from firmware.secrets import Secrets
@@ -17,44 +24,87 @@ from hw.camera import check_camera
 
 
 class Service:
+    """What is changed by name is recorded as done by the user of this process; callers of `add` and `change` record for themselves."""
+
     def __init__(self, places: Places) -> None:
         places.create()
         self.places = places
         self.store = Store(places.store)
         self.secrets = Secrets(places.secrets)
+        self.audit = Audit(places.audit)
 
     def create(self, flow: Flow, *, start: bool = False) -> None:
         self._check(flow)
-        self.store.create(flow, "ACTIVE" if start else "STANDBY")
-        self._apply()
+        kept = Kept(flow, "ACTIVE" if start else "STANDBY")
+
+        def make(_: Sequence[Kept]) -> Kept:
+            self._record("CreateFlow", flow.name, None, kept)
+            return kept
+
+        self.add(make)
 
     def replace(self, flow: Flow) -> None:
         self._check(flow)
-        self.store.replace(flow)
-        self._apply()
+        self._change("UpdateFlow", flow.name, lambda kept: replace(kept, flow=flow))
 
     def switch(self, name: str, output: str, *, on: bool) -> None:
         """Let an output send or not; its definition stays."""
-        flow = self.store.get(name).flow
-        names = [end.name for end in flow.outputs]
-        if output not in names:
-            raise FlowError(f"output: `{output}` is not of flow {name}; it has {', '.join(names) or 'none'}")
-        outputs = [msgspec.structs.replace(end, enabled=on) if end.name == output else end for end in flow.outputs]
-        self.store.replace(msgspec.structs.replace(flow, outputs=outputs))
-        self._apply()
+
+        def switched(kept: Kept) -> Kept:
+            names = [end.name for end in kept.flow.outputs]
+            if output not in names:
+                raise FlowError(f"output: `{output}` is not of flow {name}; it has {', '.join(names) or 'none'}")
+            outputs = [msgspec.structs.replace(end, enabled=on) if end.name == output else end for end in kept.flow.outputs]
+            return replace(kept, flow=msgspec.structs.replace(kept.flow, outputs=outputs))
+
+        self._change("UpdateFlowOutput", name, switched)
 
     def start(self, name: str) -> None:
         self._check(self.store.get(name).flow)
-        self.store.set_desired(name, "ACTIVE")
-        self._apply()
+        self._change("StartFlow", name, lambda kept: replace(kept, desired="ACTIVE"))
 
     def stop(self, name: str) -> None:
-        self.store.set_desired(name, "STANDBY")
-        self._apply()
+        self._change("StopFlow", name, lambda kept: replace(kept, desired="STANDBY"))
 
     def delete(self, name: str) -> None:
-        self.store.delete(name)
-        self._apply()
+        self._change("DeleteFlow", name, lambda kept: None)
+
+    def lock(self, name: str, until: datetime, why: str) -> None:
+        """Let nobody change how it runs until then. A lock that holds is replaced only by whom it is from."""
+        lock = Lock(_user(), until, why)
+
+        def locked(kept: Kept, _: Sequence[Kept]) -> Kept:
+            before = lock_of(kept)
+            if before is not None and before.by != lock.by:
+                raise Locked(name, before)
+            self.audit.record(lock.by, "LockFlow", name, role="administrator", before=told(before), after=told(lock))
+            return with_lock(kept, lock)
+
+        self.store.change(name, locked)
+
+    def unlock(self, name: str, why: str) -> None:
+        def unlocked(kept: Kept, _: Sequence[Kept]) -> Kept:
+            after = {"why": why}
+            self.audit.record(_user(), "UnlockFlow", name, role="administrator", before=told(lock_of(kept)), after=after)
+            return with_lock(kept, None)
+
+        self.store.change(name, unlocked)
+
+    def _change(self, what: str, name: str, become: Callable[[Kept], Kept | None]) -> None:
+        def recorded(kept: Kept, _: Sequence[Kept]) -> Kept | None:
+            after = become(kept)
+            check(kept, after)
+            self._record(what, name, kept, after)
+            return after
+
+        try:
+            self.change(name, recorded)
+        except Locked as locked:
+            self.audit.record(_user(), what, name, role="administrator", outcome="refused", why=str(locked))
+            raise
+
+    def _record(self, what: str, name: str, before: Kept | None, after: Kept | None) -> None:
+        self.audit.record(_user(), what, name, role="administrator", before=_told(before), after=_told(after))
 
     def add(self, make: Make) -> Kept:
         """As `Store.add`, and have it applied."""
@@ -97,3 +147,15 @@ class Service:
             except Refused as error:
                 if "cannot be reached" not in str(error):
                     raise
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return f"user {os.geteuid()}"
+
+
+def _told(kept: Kept | None) -> dict[str, Any] | None:
+    """For the record: a definition names its secrets and holds none."""
+    return None if kept is None else {"desired": kept.desired, "flow": msgspec.to_builtins(kept.flow)}

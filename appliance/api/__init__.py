@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +20,7 @@ from appliance.api.accesskeys import AccessKeys
 from appliance.api.faults import BadRequest, Fault, NotImplementedHere, Unavailable
 from appliance.api.inspection import Inspection
 from appliance.api.operations import Quotas
+from appliance.api.rates import Rates
 from appliance.api.record import Record
 from appliance.api.replays import Replays
 from appliance.api.sigv4 import Caller, Denied, HttpRequest, Verifier
@@ -51,14 +54,16 @@ class Backing:
     verifier: Verifier
     audit: Audit
     quotas: Quotas
+    rates: Rates
 
 
-def create_api(places: Places) -> Flask:
+def create_api(places: Places, rates: Rates | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config.update(MAX_CONTENT_LENGTH=LONGEST_BODY, PROVIDE_AUTOMATIC_OPTIONS=False)
     app.url_map.merge_slashes = False
     verifier = Verifier(AccessKeys(places.access_keys), Replays(places.run / "api-signatures"))
-    backing = Backing(Service(places), verifier, Audit(places.audit), Quotas.from_environment())
+    rates = rates or Rates(float(os.environ.get("PRESSBOX_API_RATE", "1")))
+    backing = Backing(Service(places), verifier, Audit(places.audit), Quotas.from_environment(), rates)
     for row in ROWS:
         app.add_url_rule(row.path, row.operation, _view(row, backing), methods=[row.method], provide_automatic_options=False)
     app.register_error_handler(Fault, _refused)
@@ -75,6 +80,7 @@ def _view(row: Row, backing: Backing) -> Callable[..., Response]:
         try:
             caller = backing.verifier.check(_on_the_wire(body))
             record.by(caller)
+            backing.rates.take(caller.key_id, row.operation, time.monotonic())
             given = _given(row, body)
             caller.authorize(row.operation, shapes.members_given(given))
             return _answer(row, _result(row, backing, record, labels, given))

@@ -14,9 +14,10 @@ from appliance.api.arns import new_id
 from appliance.api.endings import EndOperations, check_sources, make_output, make_source
 from appliance.api.faults import BadRequest, NotFound
 from appliance.api.notes import EndNotes, FlowNotes, notes_of, plain_name
-from appliance.api.operations import Known, with_flow
+from appliance.api.operations import Known, check_lock, with_flow
 from appliance.api.ports import check_ports
 from appliance.api.shapes import CreateFlow, Failover, SetSource, UpdateFlow, check_tags
+from appliance.locks import lock_of
 from firmware.model import Flow, Output, Source
 from firmware.store import Kept, UnknownFlow
 
@@ -77,7 +78,8 @@ class FlowOperations(EndOperations):
     def describe_flow(self, flow_arn: str) -> dict[str, Any]:
         known = self.find(flow_arn)
         status = self.status(known)
-        told = describe.messages(known.kept(), status)
+        lock = lock_of(known.kept())
+        told = describe.messages(known.kept(), status) + ([str(lock)] if lock else [])
         document = {"flow": describe.flow(known.kept(), known.notes, status)}
         return document | ({"messages": {"errors": told}} if told else {})
 
@@ -108,6 +110,7 @@ class FlowOperations(EndOperations):
         def become(kept: Kept, others: Sequence[Kept]) -> None:
             if kept.desired == "ACTIVE":
                 raise BadRequest("flowArn: the flow is ACTIVE; stop it first")
+            check_lock(kept, None)
             self.record.changed(Known.of(kept).document(), None)
 
         try:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from appliance.api.arns import Arn, id_from, new_id
+from appliance.locks import beside
 from firmware.model import Flow, Output, Source
 from firmware.store import Kept
 
@@ -72,8 +73,9 @@ class FlowNotes(msgspec.Struct, kw_only=True, omit_defaults=True):
 def notes_of(kept: Kept) -> FlowNotes:
     """With notes for each end that there is, and for no other."""
     flow = kept.flow
-    if kept.notes:
-        notes = msgspec.json.decode(kept.notes, type=FlowNotes)
+    own = beside(kept).api
+    if own:
+        notes = msgspec.json.decode(own, type=FlowNotes)
     else:
         notes = FlowNotes(id=id_from("flow", flow.name), name=flow.name, failover=len(flow.sources) > 1)
     notes.sources = _ends("source", flow, flow.sources, notes.sources)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from appliance.api import describe
 from appliance.api.arns import parse_arn
-from appliance.api.faults import BadRequest, NotFound, OverQuota
+from appliance.api.faults import BadRequest, Forbidden, NotFound, OverQuota
 from appliance.api.notes import FlowNotes, notes_of
 from appliance.api.ports import check_ports
 from appliance.api.record import Record
+from appliance.locks import Beside, Locked, beside, check
 from appliance.service import Service
 from firmware.model import Flow
 from firmware.status import FlowStatus
@@ -43,13 +44,15 @@ class Known:
     flow: Flow
     desired: Desired
     notes: FlowNotes
+    beside: Beside = field(default_factory=Beside)
 
     @classmethod
     def of(cls, kept: Kept) -> Known:
-        return cls(kept.flow, kept.desired, notes_of(kept))
+        return cls(kept.flow, kept.desired, notes_of(kept), beside(kept))
 
     def kept(self) -> Kept:
-        return Kept(self.flow, self.desired, msgspec.json.encode(self.notes))
+        self.beside.api = msgspec.Raw(msgspec.json.encode(self.notes))
+        return Kept(self.flow, self.desired, msgspec.json.encode(self.beside))
 
     def document(self, status: FlowStatus | None = None) -> dict[str, Any]:
         """As answers hold it; without a status with what is wanted and with tags, for the record."""
@@ -83,8 +86,10 @@ class Operations:
             before = known.document()
             change(known)
             check_ports(known.flow, [other.flow for other in others])
+            after = known.kept()
+            check_lock(kept, after)
             self.record.changed(before, known.document())
-            return known.kept()
+            return after
 
         try:
             self.service.change(known.flow.name, become)
@@ -95,6 +100,13 @@ class Operations:
     def over_quota(self, operation: str, what: str, count: int, most: int) -> None:
         if count > most:
             raise OverQuota(operation, f"{what}: {count} are more than the {most} that there may be")
+
+
+def check_lock(kept: Kept, after: Kept | None) -> None:
+    try:
+        check(kept, after)
+    except Locked as locked:
+        raise Forbidden(str(locked)) from None
 
 
 def with_flow(known: Known, **changes: object) -> None:

@@ -44,7 +44,7 @@ class Record:
                 return
             self._who = self._who or fault.key_id
             unsaid = f" ({fault.unsaid} more before it were over the limit of its address)" if fault.unsaid else ""
-        elif not self._changes:
+        elif not self._changes or fault.status == 429:
             return
         try:
             self._write(self._target, outcome="refused", why=f"{fault.kind}: {fault}{unsaid}")

@@ -14,6 +14,7 @@ from appliance import auditcli
 from appliance.exits import FAILED, OK, Failure
 from firmware.audit import Audit
 from firmware.places import Places
+from tests.lab.programs import pressbox
 
 FLOW = {"name": "show", "latency_ms": 120, "outputs": [{"name": "wall", "port": 5004}]}
 ARN = "arn:aws:mediaconnect:us-east-1:111122223333:flow:1-23aBC45dEF67hiJ8-12AbC34DE5fG:show"
@@ -162,3 +163,18 @@ def test_wrong_use_ends_with_2(run: Run, arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(*arguments)
     assert ended.value.code == 2
+
+
+def test_what_the_command_line_does_is_recorded(places):
+    flow = {"name": "a", "sources": [{"protocol": "udp", "name": "in", "port": 5000}], "outputs": []}
+    assert pressbox(places, "flow", "create", "-", stdin=json.dumps(flow)).returncode == 0
+    assert pressbox(places, "flow", "start", "a").returncode == 0
+    assert pressbox(places, "flow", "delete", "a").returncode == 0
+    entries = [json.loads(line) for line in pressbox(places, "audit", "--json").stdout.splitlines()]
+    assert [(entry["what"], entry["target"], entry["from"]) for entry in entries] == [
+        ("CreateFlow", "a", "console"),
+        ("StartFlow", "a", "console"),
+        ("DeleteFlow", "a", "console"),
+    ]
+    assert (entries[1]["before"]["desired"], entries[1]["after"]["desired"]) == ("STANDBY", "ACTIVE")
+    assert pressbox(places, "audit", "--verify").returncode == 0

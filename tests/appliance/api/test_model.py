@@ -20,6 +20,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from appliance.api import create_api
 from appliance.api.accesskeys import AccessKeys
+from appliance.api.rates import Rates
 from firmware.audit import Audit
 from firmware.places import Places
 
@@ -50,7 +51,7 @@ class Api(RuleBasedStateMachine):
         self.places.create()
         key = AccessKeys(self.places.access_keys).issue("tester", "administrator")
         self.signer = SigV4Auth(Credentials(key.id, key.secret), "mediaconnect", "eu-central-1")
-        self.client = create_api(self.places).test_client()
+        self.client = create_api(self.places, Rates(1000)).test_client()
         self.number = itertools.count()
         self.flows: list[Flow] = []
         self.changes = 0
