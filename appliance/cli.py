@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import auditcli, grammar, keycli, lockcli, metricscli
+from appliance import auditcli, grammar, keycli, lockcli, metricscli, plancli
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -136,6 +136,7 @@ def parser() -> argparse.ArgumentParser:
     keycli.add(command)
     auditcli.add(command)
     lockcli.add(command)
+    plancli.add(command)
     for name, text in (
         ("send", "send a camera or a stream in the foreground"),
         ("recv", "receive a stream, or two copies of one, in the foreground"),

@@ -7,7 +7,7 @@ import pwd
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,6 +21,9 @@ from firmware.secrets import Secrets
 from firmware.status import FlowStatus, read_snapshot
 from firmware.store import Become, Kept, Make, Store
 from hw.camera import check_camera
+
+if TYPE_CHECKING:
+    from appliance.plan import Change
 
 
 class Service:
@@ -68,6 +71,24 @@ class Service:
 
     def delete(self, name: str) -> None:
         self._change("DeleteFlow", name, lambda kept: None)
+
+    def apply(self, changes: Sequence[Change]) -> None:
+        """Make them all, or none where one cannot be made as things are now."""
+        for change in changes:
+            if change.before is not None:
+                check(change.before, change.after)
+            if change.after is not None:
+                self._check(change.after.flow)
+        for change in changes:
+            if change.after is None:
+                self.delete(change.name)
+            elif change.before is None:
+                self.create(change.after.flow, start=change.after.desired == "ACTIVE")
+            else:
+                self._become(change.name, change.after)
+
+    def _become(self, name: str, wanted: Kept) -> None:
+        self._change("UpdateFlow", name, lambda kept: replace(kept, flow=wanted.flow, desired=wanted.desired))
 
     def lock(self, name: str, until: datetime, why: str) -> None:
         """Let nobody change how it runs until then. A lock that holds is replaced only by whom it is from."""
