@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -45,7 +45,9 @@ def feed(port: int, rate_bps: float) -> subprocess.Popen[bytes]:
 
 
 class Lab:
-    """The two flows under one engine. `protocol` is that of the paths. With `feed_bps` a made-up stream takes the camera's place."""
+    """The two flows under one engine. `protocol` is that of the paths. With `feed_bps` a made-up stream takes the camera's place.
+
+    `more` are options of `pressbox run`."""
 
     def __init__(
         self,
@@ -59,6 +61,7 @@ class Lab:
         window_ms: int = 200,
         latency_ms: int = 120,
         web_port: int | None = None,
+        more: Sequence[str] = (),
     ) -> None:
         self.places = places
         self.service = Service(places)
@@ -94,7 +97,7 @@ class Lab:
         environment = dict(os.environ, PRESSBOX_STATE=str(places.state), PRESSBOX_RUN=str(places.run))
         web = ["--no-web"] if web_port is None else ["--port", str(web_port)]
         self.log = (places.state / "engine.log").open("wb")
-        self.engine = subprocess.Popen([sys.executable, "-m", "appliance.cli", "run", *web], env=environment, stderr=self.log)
+        self.engine = subprocess.Popen([sys.executable, "-m", "appliance.cli", "run", *web, *more], env=environment, stderr=self.log)
         self.feed = feed(feed_port, feed_bps) if feed_bps is not None else None
 
     def close(self) -> None:

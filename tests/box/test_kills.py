@@ -6,8 +6,10 @@ import os
 import signal
 import time
 
+from firmware.audit import Audit
 from tests.lab.analyse import analyse
 
+from .changes import Api
 from .lab import Lab, page_answers
 
 
@@ -23,6 +25,18 @@ def test_the_web_process_may_die_without_a_packet_lost(places, udp_port):
         lab.wait(lambda: page_answers(port), what="the page answers again")
         lab.flows_on()
         assert not lab.difference()
+
+
+def test_the_api_may_die_within_a_change_without_a_packet_lost(places, udp_port):
+    port = udp_port()
+    with Lab(places, udp_port, more=["--api", str(port)]) as lab:
+        lab.wait(lab.merged, what="both paths merged")
+        api = Api(lab, port)
+        for change, after_s in ((api.tagged, 0.01), (api.added, 0.02), (api.added, 0.03), (api.removed, 0.02)):
+            api.killed_within(change, after_s)
+        lab.flows_on()
+        assert not lab.difference()
+    assert Audit(places.audit).verify().intact
 
 
 def slate_is_made(lab: Lab) -> bool:
