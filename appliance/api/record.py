@@ -39,12 +39,14 @@ class Record:
 
     def refused(self, fault: Fault) -> None:
         unsaid = ""
+        if fault.status == 429:  # asked too soon, or again within a moment: clients sign it anew and ask later
+            return
         if isinstance(fault, Denied):
             if fault.limited:
                 return
             self._who = self._who or fault.key_id
             unsaid = f" ({fault.unsaid} more before it were over the limit of its address)" if fault.unsaid else ""
-        elif not self._changes or fault.status == 429:
+        elif not self._changes:
             return
         try:
             self._write(self._target, outcome="refused", why=f"{fault.kind}: {fault}{unsaid}")
