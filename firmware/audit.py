@@ -16,10 +16,8 @@ The log is bounded, so whoever may be refused without end pushes its beginning o
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -30,6 +28,7 @@ from typing import Any
 
 import msgspec
 
+from firmware.alone import alone
 from firmware.chain import Entry, Head, Outcome, Verdict, judge, parse
 from firmware.clock import synchronised
 from firmware.trail import Opened, Trail
@@ -164,7 +163,7 @@ class Audit:
     def _alone(self, done: str) -> Iterator[None]:
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(self.path.with_suffix(".lock")):
+            with alone(self.path.with_suffix(".lock"), BUSY_S, lambda why: AuditError(f"the audit log is busy: {why}")):
                 yield
         except OSError as error:
             raise AuditError(f"the audit log {self.path} cannot be {done}: {error.strerror or error}") from None
@@ -210,21 +209,3 @@ def _short(text: str) -> str:
 
 def _written(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + BUSY_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise AuditError(f"the audit log is busy: another process has held {path} for {BUSY_S:.0f} s") from None
-                time.sleep(0.001)
-        yield
-    finally:
-        os.close(descriptor)

@@ -12,13 +12,11 @@ silently loses changes that were acknowledged.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import os
 import shutil
 import sqlite3
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal, get_args
 
+from firmware.alone import alone
 from firmware.model import Flow, FlowError, dump_flow, parse_flow
 from firmware.secrets import sync_folder
 
@@ -170,7 +169,8 @@ class Store:
         """The database, whole and ours alone; put right first where it must be."""
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with _locked(self.path.with_name(self.path.name + ".lock")), closing(self._whole()) as db:
+            lock = self.path.with_name(self.path.name + ".lock")
+            with alone(lock, BUSY_S, lambda why: StoreError(f"the store is busy: {why}")), closing(self._whole()) as db:
                 yield db
         except sqlite3.Error as error:
             raise StoreError(f"the store {self.path} cannot be used: {error}") from None
@@ -340,24 +340,6 @@ def _unknown(name: str) -> UnknownFlow:
 def _check_desired(desired: str) -> None:
     if desired not in get_args(Desired):
         raise StoreError(f"desired: `{desired}` is not one of {', '.join(get_args(Desired))}")
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        deadline = time.monotonic() + BUSY_S
-        while True:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise StoreError(f"the store is busy: another process has held {path} for {BUSY_S:.0f} s") from None
-                time.sleep(0.005)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _sync(path: Path) -> None:

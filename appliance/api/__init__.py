@@ -23,7 +23,7 @@ from appliance.api.operations import Quotas
 from appliance.api.rates import Rates
 from appliance.api.record import Record
 from appliance.api.replays import Replays
-from appliance.api.sigv4 import Caller, Denied, HttpRequest, Verifier
+from appliance.api.sigv4 import Denied, HttpRequest, Verifier
 from appliance.api.table import ROWS, Row
 from appliance.service import Service
 from firmware.audit import Audit
@@ -156,6 +156,3 @@ def _failed(error: Exception) -> Response:
 
 def _snake(operation: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).lower()
-
-
-__all__ = ["Caller", "create_api"]

@@ -54,10 +54,9 @@ class Known:
         self.beside.api = msgspec.Raw(msgspec.json.encode(self.notes))
         return Kept(self.flow, self.desired, msgspec.json.encode(self.beside))
 
-    def document(self, status: FlowStatus | None = None) -> dict[str, Any]:
-        """As answers hold it; without a status with what is wanted and with tags, for the record."""
-        document = describe.flow(self.kept(), self.notes, status)
-        return document if status else document | {"desired": self.desired, "tags": self.notes.all_tags()}
+    def document(self) -> dict[str, Any]:
+        """As answers hold it, with what is wanted and with tags: for the record."""
+        return describe.flow(self.kept(), self.notes, None) | {"desired": self.desired, "tags": self.notes.all_tags()}
 
 
 class Operations:

@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import threading
-import time
 from contextlib import suppress
 from typing import Any
 
@@ -105,7 +104,7 @@ class Api:
         parent = self.lab.child("appliance.apid")
         processes = [parent, *_children(parent)]
         asking.start()
-        time.sleep(after_s)
+        asking.join(after_s)
         for process in processes:
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)

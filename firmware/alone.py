@@ -1,0 +1,31 @@
+"""One process and one thread at a time: a lock file, held for the length of a `with`."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+LOOK_S = 0.002
+
+
+@contextmanager
+def alone(path: Path, within_s: float, busy: Callable[[str], Exception]) -> Iterator[None]:
+    """Raises `busy(why)` where somebody else holds the file for so long; OSError where it cannot be opened."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        deadline = time.monotonic() + within_s
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise busy(f"another process has held {path} for {within_s:.0f} s") from None
+                time.sleep(LOOK_S)
+        yield
+    finally:
+        os.close(descriptor)
