@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 from collections.abc import Callable, Sequence
@@ -25,12 +26,16 @@ from hw.camera import check_camera
 if TYPE_CHECKING:
     from appliance.plan import Change
 
+log = logging.getLogger("pressbox.service")
+
 
 class Service:
     """What is changed by name is recorded as done by the user of this process; callers of `add` and `change` record for themselves."""
 
-    def __init__(self, places: Places) -> None:
+    def __init__(self, places: Places, *, patient: bool = False) -> None:
+        """`patient`: a change that is kept is done, though the engine did not apply it at once: its state shows. Else that is an error."""
         places.create()
+        self._patient = patient
         self.places = places
         self.store = Store(places.store)
         self.secrets = Secrets(places.secrets)
@@ -40,8 +45,9 @@ class Service:
         self._check(flow)
         kept = Kept(flow, "ACTIVE" if start else "STANDBY")
 
-        def make(_: Sequence[Kept]) -> Kept:
-            self._record("CreateFlow", flow.name, None, kept)
+        def make(every: Sequence[Kept]) -> Kept:
+            if flow.name not in [one.flow.name for one in every]:  # else the store refuses it
+                self._record("CreateFlow", flow.name, None, kept)
             return kept
 
         self.add(make)
@@ -166,8 +172,11 @@ class Service:
             try:
                 ask(self.places.control, {"op": "apply"})
             except Refused as error:
-                if "cannot be reached" not in str(error):
+                if "cannot be reached" in str(error):
+                    return
+                if not self._patient:
                     raise
+                log.warning("a change is kept and not applied yet: %s", error)
 
 
 def _user() -> str:

@@ -63,7 +63,7 @@ def create_api(places: Places, rates: Rates | None = None) -> Flask:
     app.url_map.merge_slashes = False
     verifier = Verifier(AccessKeys(places.access_keys), Replays(places.run / "api-signatures"))
     rates = rates or Rates(float(os.environ.get("PRESSBOX_API_RATE", "1")))
-    backing = Backing(Service(places), verifier, Audit(places.audit), Quotas.from_environment(), rates)
+    backing = Backing(Service(places, patient=True), verifier, Audit(places.audit), Quotas.from_environment(), rates)
     for row in ROWS:
         app.add_url_rule(row.path, row.operation, _view(row, backing), methods=[row.method], provide_automatic_options=False)
     app.register_error_handler(Fault, _refused)

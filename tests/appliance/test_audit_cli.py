@@ -168,6 +168,7 @@ def test_wrong_use_ends_with_2(run: Run, arguments: list[str]) -> None:
 def test_what_the_command_line_does_is_recorded(places):
     flow = {"name": "a", "sources": [{"protocol": "udp", "name": "in", "port": 5000}], "outputs": []}
     assert pressbox(places, "flow", "create", "-", stdin=json.dumps(flow)).returncode == 0
+    assert pressbox(places, "flow", "create", "-", stdin=json.dumps(flow)).returncode == FAILED  # there is one: nothing to record
     assert pressbox(places, "flow", "start", "a").returncode == 0
     assert pressbox(places, "flow", "delete", "a").returncode == 0
     entries = [json.loads(line) for line in pressbox(places, "audit", "--json").stdout.splitlines()]

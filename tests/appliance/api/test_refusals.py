@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import msgspec
 import pytest
 
@@ -163,6 +165,15 @@ def test_quotas_have_errors_of_their_own(client):
     assert pages == [7, 7, 6]
     assert refusal(client.list_flows, NextToken="*")[2] == "nextToken: not one that this server gave"
     assert refusal(client.list_flows, MaxResults=1001)[2] == "maxResults: `1001` is not between 1 and 1000"
+
+
+def test_a_change_that_the_engine_does_not_answer_is_kept_and_done(shared, client):
+    with socket.socket(socket.AF_UNIX) as deaf:
+        deaf.bind(str(shared.places.control))
+        deaf.listen(8)
+        made = client.create_flow(Name="a", Source=RTP)["Flow"]
+        shared.places.control.unlink()
+    assert [flow["FlowArn"] for flow in client.list_flows()["Flows"]] == [made["FlowArn"]]
 
 
 def test_roles_may_what_they_may_and_refusals_are_recorded(shared, client):
