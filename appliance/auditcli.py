@@ -14,7 +14,7 @@ from firmware.places import Places
 
 if TYPE_CHECKING:
     from firmware.audit import Audit
-    from firmware.chain import Entry
+    from firmware.audit.chain import Entry
 
 SHOWN = 20
 CHANGES_SHOWN = 3

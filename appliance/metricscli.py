@@ -13,7 +13,7 @@ import msgspec
 from appliance.exits import FAILED, OK, USAGE, Failure
 
 if TYPE_CHECKING:
-    from firmware.metricshistory import History, Point, Statistic
+    from firmware.metrics.history import History, Point, Statistic
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDEST = 60  # characters of the picture
@@ -66,8 +66,8 @@ def _duration(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    from firmware.metrics import METRICS
-    from firmware.metricshistory import History
+    from firmware.metrics.history import History
+    from firmware.metrics.measure import METRICS
     from firmware.places import Places
 
     places = Places.from_environment()
@@ -92,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
 
 def rows_of(history: History, flow: str, since: int, until: int, period_s: int, metrics: list[str] | None = None) -> list[Row]:
     """A row for each metric of the flow, its sources and its outputs that told something."""
-    from firmware.metrics import METRICS
+    from firmware.metrics.measure import METRICS
 
     wanted = metrics or SHOWN
     rows = []
@@ -116,7 +116,7 @@ def lines_of(rows: list[Row], since: int, until: int, period_s: int) -> list[str
 
 
 def _figures(row: Row) -> str:
-    from firmware.metrics import METRICS
+    from firmware.metrics.measure import METRICS
 
     scale, unit = SCALES[METRICS[row.metric].unit]
     values = [value / scale for _, value in row.points]
@@ -145,7 +145,7 @@ def sparkline(points: list[Point], since: int, until: int, period_s: int) -> str
 
 
 def _json(flow: str, period_s: int, rows: list[Row]) -> str:
-    from firmware.metrics import METRICS
+    from firmware.metrics.measure import METRICS
 
     told = [
         {

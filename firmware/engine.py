@@ -132,7 +132,9 @@ class Engine:
         self.stopping = False
         self.extra: list[Child] = [
             Child("previews", "firmware.capture.preview", lambda: msgspec.json.encode({"run": str(places.run)}), niceness=10),
-            Child("metrics", "firmware.metricsrecorder", lambda: msgspec.json.encode({"run": str(places.run), "state": str(places.state)})),
+            Child(
+                "metrics", "firmware.metrics.recorder", lambda: msgspec.json.encode({"run": str(places.run), "state": str(places.state)})
+            ),
         ]
         self._runs: dict[str, FlowRun] = {}
         self._standby: set[str] = set()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firmware.audit import Audit
-from firmware.chain import Line, judge
+from firmware.audit.chain import Line, judge
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ from array import array
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware.metrics import NAMES
-from firmware.metricsblocks import Part, Table, blocks, pack, whole
-from firmware.metricstail import Tail, read_tail
+from firmware.metrics.blocks import Part, Table, blocks, pack, whole
+from firmware.metrics.measure import NAMES
+from firmware.metrics.tail import Tail, read_tail
 
 ENDS = ("path-a", "path-b")
 

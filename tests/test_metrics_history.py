@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from firmware import metricsring
-from firmware.metricshistory import History
-from firmware.metricsrecorder import Config, Recorder
-from firmware.metricsring import FOLDER, KEPT, keep_within, segments
-from firmware.metricstail import TAIL
+from firmware.metrics import ring
+from firmware.metrics.history import History
+from firmware.metrics.recorder import Config, Recorder
+from firmware.metrics.ring import FOLDER, KEPT, keep_within, segments
+from firmware.metrics.tail import TAIL
 from firmware.places import Places
 from firmware.status import EndStatus, FlowStatus, write_snapshot
 
@@ -279,10 +279,10 @@ def test_wrong_questions_are_told_what_would_be_right(history, metric, period_s,
 
 
 def test_columns_of_another_version_are_read_by_their_names(worker, history, monkeypatch):
-    names = {kind: tuple(reversed(of_kind)) for kind, of_kind in metricsring.NAMES.items()}
+    names = {kind: tuple(reversed(of_kind)) for kind, of_kind in ring.NAMES.items()}
     with monkeypatch.context() as other:
-        for module in ("metricsring", "metricstail", "metricsrecorder"):
-            other.setattr(f"firmware.{module}.NAMES", names)
+        for module in ("ring", "tail", "recorder"):
+            other.setattr(f"firmware.metrics.{module}.NAMES", names)
         worker.seconds(NOON, 70)
         worker.recorder.close()
     worker.recorder = worker.another_recorder()

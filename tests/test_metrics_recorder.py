@@ -17,9 +17,9 @@ import msgspec
 import pytest
 
 from firmware.child import Child
-from firmware.metricshistory import History
-from firmware.metricsring import FOLDER, segments
-from firmware.metricstail import TAIL
+from firmware.metrics.history import History
+from firmware.metrics.ring import FOLDER, segments
+from firmware.metrics.tail import TAIL
 from firmware.status import EndStatus, FlowStatus, write_snapshot
 
 ROOT = Path(__file__).parent.parent
@@ -29,7 +29,7 @@ NOON = 1_800_000_000
 AT_ONCE = """
 import sys
 from pathlib import Path
-from firmware.metricsrecorder import Config, Recorder
+from firmware.metrics.recorder import Config, Recorder
 from firmware.status import EndStatus, FlowStatus, write_snapshot
 run, state, first = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 recorder = Recorder(Config(run=str(run), state=state))
@@ -70,7 +70,7 @@ def snapshots(path: Path) -> Iterator[None]:
 @pytest.fixture
 def recorder(places):
     config = msgspec.json.encode({"run": str(places.run), "state": str(places.state)})
-    child = Child("metrics", "firmware.metricsrecorder", lambda: config)
+    child = Child("metrics", "firmware.metrics.recorder", lambda: config)
     yield child
     child.stop()
 
@@ -130,6 +130,6 @@ def test_two_never_write_to_one_place(places, recorder, wait_for):
     recorder.keep(time.monotonic_ns())
     wait_for((places.state / FOLDER).exists, what="the first one is up")
     config = msgspec.json.encode({"run": str(places.run), "state": str(places.state)})
-    second = subprocess.run([sys.executable, "-m", "firmware.metricsrecorder"], input=config, cwd=ROOT, capture_output=True, check=False)
+    second = subprocess.run([sys.executable, "-m", "firmware.metrics.recorder"], input=config, cwd=ROOT, capture_output=True, check=False)
     assert second.returncode == 1
     assert "another one records to" in second.stderr.decode()

@@ -11,7 +11,7 @@ import pytest
 from appliance import metricscli
 from appliance.exits import FAILED, USAGE, Failure
 from appliance.metricscli import BARS, sparkline
-from firmware.metricsrecorder import Config, Recorder
+from firmware.metrics.recorder import Config, Recorder
 from firmware.status import EndStatus, FlowStatus, write_snapshot
 
 

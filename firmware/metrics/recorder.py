@@ -1,6 +1,6 @@
 """The recorder: once a second the snapshots of all flows become metrics, once a minute they go to the disk. A process of its own.
 
-    echo '{"run": "/run/pressbox", "state": "/var/lib/pressbox"}' | python -m firmware.metricsrecorder
+    echo '{"run": "/run/pressbox", "state": "/var/lib/pressbox"}' | python -m firmware.metrics.recorder
 
 It ends when stdin does.
 """
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import msgspec
 
-from firmware.metrics import METRICS, NAMES, Dimension, Metric, readings, settled
-from firmware.metricsblocks import Part, Table, pack
-from firmware.metricshours import Hours
-from firmware.metricsring import FOLDER, Ring, allowed_bytes, forget_oldest_flows, keep_within
-from firmware.metricstail import TAIL, Row, Tail, is_ours, read_tail
+from firmware.metrics.blocks import Part, Table, pack
+from firmware.metrics.hours import Hours
+from firmware.metrics.measure import METRICS, NAMES, Dimension, Metric, readings, settled
+from firmware.metrics.ring import FOLDER, Ring, allowed_bytes, forget_oldest_flows, keep_within
+from firmware.metrics.tail import TAIL, Row, Tail, is_ours, read_tail
 from firmware.status import FlowStatus, read_snapshot
 
 SNAPSHOT = ".flow.json"

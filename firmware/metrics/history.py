@@ -13,11 +13,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, get_args
 
-from firmware.metrics import METRICS
-from firmware.metricsblocks import Block
-from firmware.metricshours import COLUMNS, Four, joined, summary, summed_up
-from firmware.metricsring import FOLDER, HOUR_S, Opened, Segment, opened, segments
-from firmware.metricstail import TAIL, Found, read_tail
+from firmware.metrics.blocks import Block
+from firmware.metrics.hours import COLUMNS, Four, joined, summary, summed_up
+from firmware.metrics.measure import METRICS
+from firmware.metrics.ring import FOLDER, HOUR_S, Opened, Segment, opened, segments
+from firmware.metrics.tail import TAIL, Found, read_tail
 
 Statistic = Literal["Average", "Minimum", "Maximum", "Sum", "SampleCount"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from firmware.metrics import NAMES, Kind
-from firmware.metricsblocks import Block, Part, Table, blocks, pack, whole
+from firmware.metrics.blocks import Block, Part, Table, blocks, pack, whole
+from firmware.metrics.measure import NAMES, Kind
 
 FOLDER = "metrics"  # in the state folder
 HOUR_S, DAY_S = 3600, 86_400

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import cast
 
-from firmware.metrics import NAMES, Kind
-from firmware.metricsblocks import Block, Part, Table, pack
-from firmware.metricsring import DAY_S, HOUR_S, Opened, Ring, Segment, opened, segments
+from firmware.metrics.blocks import Block, Part, Table, pack
+from firmware.metrics.measure import NAMES, Kind
+from firmware.metrics.ring import DAY_S, HOUR_S, Opened, Ring, Segment, opened, segments
 
 COLUMNS = 4  # columns of each metric in a block of minutes: least, most, sum, count
 BLOCKS_AT_ONCE = 2

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firmware.metrics import METRICS, TR_101_290, measure, settled
+from firmware.metrics.measure import METRICS, TR_101_290, measure, settled
 from firmware.status import Account, EndStatus, FaultStatus, FlowStatus, HealthStatus, MergeStatus
 from firmware.wire.checks import CHECKS
 

@@ -29,9 +29,9 @@ from typing import Any
 import msgspec
 
 from firmware.alone import alone
-from firmware.chain import Entry, Head, Outcome, Verdict, judge, parse
+from firmware.audit.chain import Entry, Head, Outcome, Verdict, judge, parse
+from firmware.audit.trail import Opened, Trail
 from firmware.clock import synchronised
-from firmware.trail import Opened, Trail
 
 MAX_BYTES = 16 << 20
 KEEP = 8

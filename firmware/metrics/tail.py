@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from firmware.metrics import NAMES, Dimension, Values
+from firmware.metrics.measure import NAMES, Dimension, Values
 
 TAIL = ".metrics"  # in the run folder, after the name of the flow
 _ROW = struct.Struct("<Iq")

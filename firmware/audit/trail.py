@@ -21,7 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import msgspec
 
-from firmware.chain import Entry, Head, Line, parse, seal
+from firmware.audit.chain import Entry, Head, Line, parse, seal
 from firmware.secrets import sync_folder, write_private
 
 
