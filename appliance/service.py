@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from appliance import rehearsal
 from appliance.ask import Refused, ask
 from appliance.keys import check_secrets
 from appliance.locks import Lock, Locked, check, lock_of, told, with_lock
@@ -155,7 +156,7 @@ class Service:
         return read_snapshot(self.places.snapshot(name), FlowStatus)
 
     def cut(self, flow: str, output: str, seconds: float) -> None:
-        ask(self.places.control, {"op": "cut", "flow": flow, "output": output, "seconds": seconds})
+        rehearsal.cut(self.places, flow, output, seconds, who=_user(), role="administrator")
 
     def ask(self, request: dict[str, Any]) -> None:
         ask(self.places.control, request)

@@ -11,13 +11,14 @@ import msgspec
 from flask import Blueprint, Response, abort, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as AnyResponse
 
-from appliance import account, words
-from appliance.ask import Refused, ask
+from appliance import account, rehearsal, words
+from appliance.ask import Refused
 from appliance.metricstext import CONTENT_TYPE, exposition
 from appliance.show import statuses
 from appliance.verdict import worst
 from appliance.web.guard import check_form
 from appliance.web.watch import View, Watch
+from firmware.audit import AuditError
 from firmware.model import RtpOutput, SrtListenerOutput, UdpOutput
 from firmware.places import Places
 from firmware.players import player_lines
@@ -98,9 +99,11 @@ def cut(name: str, output: str) -> AnyResponse:
     if not view.may_cut(output):
         abort(409, f"No other output of {name} carries the picture now; a cut of {output} would take it off air.")
     try:
-        ask(places().control, {"op": "cut", "flow": name, "output": output, "seconds": int(seconds)})
+        rehearsal.cut(places(), name, output, int(seconds), who="page", origin=request.remote_addr or "")
     except Refused as refused:
         abort(502, str(refused))
+    except AuditError as error:
+        abort(503, f"Nothing was cut, because it cannot be recorded: {error}")
     watch().note_cut(name, output, int(seconds))
     return redirect(url_for("pages.live_page", _anchor=f"flow-{name}"), 303)
 

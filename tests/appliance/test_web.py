@@ -9,10 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask.testing import FlaskClient
 
+from appliance.service import Service
+from firmware.audit import Audit
 from firmware.model import Flow, SrtListenerOutput, SrtListenerSource
 from firmware.places import Places
 from firmware.status import EndStatus, MergeStatus
@@ -236,6 +239,33 @@ def test_a_cut_is_rehearsed(client: FlaskClient, places: Places, engine: Engine)
     assert (answer.status_code, answer.headers["Location"]) == (303, "/#flow-court-3")
     assert engine.asked == [{"op": "cut", "flow": "court-3", "output": "path-a", "seconds": 5}]
     assert "path-a is cut on purpose, 5 s left" in seen(client)
+
+
+def recorded(places: Places) -> list[tuple[str, str, str, str, Any, str]]:
+    return [(each.who, each.what, each.target, each.origin, each.after, each.outcome) for each in Audit(places.audit).read()]
+
+
+def test_a_cut_is_recorded_before_it_is_asked_for(client: FlaskClient, places: Places, engine: Engine) -> None:
+    on_air(places)
+    engine.answer = {"error": "path-a is cut already"}
+    client.post(CUT, data={"token": token(client), "seconds": "30"}, headers=HERE)
+    asked = ("page", "CutOutput", "court-3", "127.0.0.1", {"output": "path-a", "seconds": 30})
+    assert recorded(places) == [(*asked, "done"), (*asked, "refused")]
+
+
+def test_a_cut_that_cannot_be_recorded_is_none(client: FlaskClient, places: Places, engine: Engine) -> None:
+    on_air(places)
+    places.audit.mkdir()
+    answer = client.post(CUT, data={"token": token(client)}, headers=HERE)
+    assert (answer.status_code, "Nothing was cut, because it cannot be recorded" in answer.text) == (503, True)
+    assert engine.asked == []
+
+
+def test_a_cut_from_the_command_line_is_recorded(client: FlaskClient, places: Places, engine: Engine) -> None:
+    Service(places).cut("court-3", "path-a", 5.0)
+    assert [(what, origin, after) for _, what, _, origin, after, _ in recorded(places)] == [
+        ("CutOutput", "console", {"output": "path-a", "seconds": 5.0})
+    ]
 
 
 @pytest.mark.parametrize(
