@@ -17,7 +17,7 @@ from __future__ import annotations
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -59,10 +59,13 @@ class Block:
 
     def part(self, kind: str, name: str | None) -> Iterator[bytes]:
         """The parts of this end, or of all ends of this kind."""
+        return (body for _, body in self.parts(lambda part: part.kind == kind and (name is None or part.name == name)))
+
+    def parts(self, wanted: Callable[[Part], object]) -> Iterator[tuple[Part, bytes]]:
         at = 0
         for part in self.table.parts:
-            if part.kind == kind and (name is None or part.name == name):
-                yield zlib.decompress(self._body[at : at + part.length])
+            if wanted(part):
+                yield part, zlib.decompress(self._body[at : at + part.length])
             at += part.length
 
     def column(self, part: bytes, column: int) -> array[float]:

@@ -10,11 +10,12 @@ period in which nothing was told has no point. It reads files that another proce
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import reduce
 from pathlib import Path
 from typing import Literal, get_args
 
-from firmware.metrics.blocks import Block
-from firmware.metrics.hours import COLUMNS, Four, joined, summary, summed_up
+from firmware.metrics.blocks import Block, Part
+from firmware.metrics.hours import COLUMNS, NAN, Four, joined, summary, summed_up
 from firmware.metrics.measure import METRICS
 from firmware.metrics.ring import FOLDER, HOUR_S, Opened, Segment, opened, segments
 from firmware.metrics.tail import TAIL, Found, read_tail
@@ -23,8 +24,14 @@ Statistic = Literal["Average", "Minimum", "Maximum", "Sum", "SampleCount"]
 STATISTICS: tuple[Statistic, ...] = get_args(Statistic)
 
 FILES_KEPT = 4  # in memory: 2 MB each of a flow with 50 outputs
+Wanted = tuple[str | None, str]
+"""End and metric; without an end, all that have the metric, together."""
 Point = tuple[int, float]
 """Unix time at which the period begins, and the value."""
+
+
+Span = tuple[int, int, int]
+"""A period: when it begins, its first row and the one after its last."""
 
 
 class Periods:
@@ -36,30 +43,46 @@ class Periods:
         self.period_s = period_s
         self.fours: dict[int, Four] = {}
 
-    def add_block(self, block: Block, kind: str, name: str | None, column: int) -> None:
+    def spans(self, block: Block) -> list[Span]:
+        """The rows of a block that were asked for, by their periods."""
         times = [block.start + time for time in block.table.times]
-        for part in block.part(kind, name):
-            if block.table.code == "d":
-                columns = [block.column(part, COLUMNS * column + place) for place in range(COLUMNS)]
-                for at, four in zip(times, zip(*columns, strict=True), strict=True):
-                    if self.since // 60 * 60 <= at < self.until:
-                        self._add(at, four)
-            elif self.period_s % 60 == 0 and self.since <= times[0] and times[-1] < self.until:  # a block is of one minute
-                self._add(times[0], summary(block.column(part, column)))
-            else:
-                self.add(times, block.column(part, column))
-
-    def add(self, times: Sequence[int], values: Iterable[float]) -> None:
-        since, until, period_s, fours = self.since, self.until, self.period_s, self.fours
-        for at, value in zip(times, values, strict=True):
-            if value == value and since <= at < until:
-                begin = at - at % period_s
-                four = fours.get(begin)
-                if four is None:
-                    fours[begin] = (value, value, value, 1.0)
+        since = self.since // 60 * 60 if block.table.code == "d" else self.since
+        whole_block = self.period_s % 60 == 0 and block.table.code == "f"
+        if whole_block and since <= times[0] and times[-1] < self.until:  # a block of seconds is of one minute
+            return [(times[0] - times[0] % self.period_s, 0, len(times))]
+        found: list[Span] = []
+        for row, at in enumerate(times):
+            if since <= at < self.until:
+                begin = at - at % self.period_s
+                if found and found[-1][0] == begin and found[-1][2] == row:
+                    found[-1] = (begin, found[-1][1], row + 1)
                 else:
-                    least, most, total, count = four
-                    fours[begin] = (value if value < least else least, value if value > most else most, total + value, count + 1)
+                    found.append((begin, row, row + 1))
+        return found
+
+    def add_part(self, block: Block, body: bytes, column: int, spans: Iterable[Span]) -> None:
+        if block.table.code == "d":
+            four = [block.column(body, COLUMNS * column + place) for place in range(COLUMNS)]
+            for begin, first, after in spans:
+                self._add(begin, _summed([one[first:after] for one in four]))
+            return
+        values = block.column(body, column)
+        for begin, first, after in spans:
+            if after - first == 1:
+                self.add(begin, values[first])
+            else:
+                self._add(begin, summary(values[first:after]))
+
+    def add(self, at: int, value: float) -> None:
+        """A value of the second or the period `at`."""
+        if value == value and self.since // self.period_s * self.period_s <= at < self.until:
+            begin, fours = at - at % self.period_s, self.fours
+            four = fours.get(begin)
+            if four is None:
+                fours[begin] = (value, value, value, 1.0)
+            else:
+                least, most, total, count = four
+                fours[begin] = (value if value < least else least, value if value > most else most, total + value, count + 1)
 
     def points(self, statistic: Statistic) -> list[Point]:
         found = sorted(self.fours.items())
@@ -68,10 +91,17 @@ class Periods:
         place = ("Minimum", "Maximum", "Sum", "SampleCount").index(statistic)
         return [(at, four[place]) for at, four in found]
 
-    def _add(self, at: int, four: Four) -> None:
+    def _add(self, begin: int, four: Four) -> None:
         if four[3]:
-            begin = at - at % self.period_s
             self.fours[begin] = joined(self.fours[begin], four) if begin in self.fours else four
+
+
+def _summed(columns: Sequence[Sequence[float]]) -> Four:
+    least, most, total, count = columns
+    if 0.0 not in count:
+        return min(least), max(most), sum(total), sum(count)
+    told = [four for four in zip(least, most, total, count, strict=True) if four[3]]
+    return reduce(joined, told, (NAN, NAN, 0.0, 0.0))
 
 
 class History:
@@ -104,19 +134,36 @@ class History:
             raise ValueError(f"statistic: `{statistic}` is unknown; allowed are {', '.join(STATISTICS)}")
         if period_s < 1:
             raise ValueError(f"period: {period_s} is not a number of seconds; write 1 or more")
-        kind = METRICS[metric].of
-        name = "" if kind == "flow" else end
-        periods = Periods(since, until, period_s)
+        return self.periods(flow, [(end, metric)], since, until, period_s)[0].points(statistic)
+
+    def periods(self, flow: str, wanted: Sequence[Wanted], since: float, until: float, period_s: int) -> list[Periods]:
+        """Every statistic of many figures, for little more than one of them costs."""
+        found = [Periods(since, until, period_s) for _ in wanted]
+        of_kind: dict[str, list[tuple[str | None, str, Periods]]] = {}
+        for (end, metric), periods in zip(wanted, found, strict=True):
+            kind = METRICS[metric].of
+            of_kind.setdefault(kind, []).append(("" if kind == "flow" else end, metric, periods))
+
+        def of(part: Part) -> list[tuple[str | None, str, Periods]]:
+            return [one for one in of_kind.get(part.kind, ()) if one[0] is None or one[0] == part.name]
+
         tail = read_tail(self._run / f"{flow}{TAIL}")  # first: a minute that is written meanwhile is in both, and known by its id
         for block, file in self._blocks(flow, since, until, by_minute=period_s % 60 == 0):
             if tail and block.id == tail.head.id:
                 tail = None
-            column = file.columns.get(kind, {}).get(metric)
-            if column is not None:
-                periods.add_block(block, kind, name, column)
-        for second, value in _of_tail(tail, kind, name, metric) if tail else ():
-            periods.add((second,), (value,))
-        return periods.points(statistic)
+            spans = found[0].spans(block) if found else []
+            for part, body in block.parts(of) if spans else ():
+                columns = file.columns.get(part.kind, {})
+                for _, metric, periods in of(part):
+                    if metric in columns:
+                        periods.add_part(block, body, columns[metric], spans)
+        if tail:
+            tail.rows = [row for row in tail.rows if since <= row.second]
+            for of_those, those in of_kind.items():
+                for name, metric, periods in those:
+                    for second, value in _of_tail(tail, of_those, name, metric):
+                        periods.add(second, value)
+        return found
 
     def _blocks(self, flow: str, since: float, until: float, *, by_minute: bool) -> Iterator[tuple[Block, Opened]]:
         """Every second or minute that was recorded then, once: as minutes where that is enough or all there is."""
