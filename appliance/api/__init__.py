@@ -15,8 +15,9 @@ import msgspec
 from flask import Flask, Response, request
 from werkzeug.exceptions import HTTPException
 
-from appliance.api import shapes
+from appliance.api import openapi, shapes
 from appliance.api.accesskeys import AccessKeys
+from appliance.api.bodies import BODIES
 from appliance.api.faults import BadRequest, Fault, NotImplementedHere, Unavailable
 from appliance.api.inspection import Inspection
 from appliance.api.operations import Quotas
@@ -31,17 +32,6 @@ from firmware.places import Places
 from firmware.store import StoreError
 
 LONGEST_BODY = 256 << 10
-BODIES: dict[str, type[shapes.Shape]] = {
-    "CreateFlow": shapes.CreateFlow,
-    "UpdateFlow": shapes.UpdateFlow,
-    "AddFlowSources": shapes.AddSources,
-    "UpdateFlowSource": shapes.UpdateSource,
-    "AddFlowOutputs": shapes.AddOutputs,
-    "UpdateFlowOutput": shapes.UpdateOutput,
-    "GrantFlowEntitlements": shapes.Grant,
-    "UpdateFlowEntitlement": shapes.UpdateEntitlement,
-    "TagResource": shapes.Tagging,
-}
 
 log = logging.getLogger("pressbox.api")
 
@@ -66,6 +56,7 @@ def create_api(places: Places, rates: Rates | None = None) -> Flask:
     backing = Backing(Service(places, patient=True), verifier, Audit(places.audit), Quotas.from_environment(), rates)
     for row in ROWS:
         app.add_url_rule(row.path, row.operation, _view(row, backing), methods=[row.method], provide_automatic_options=False)
+    app.add_url_rule(openapi.PATH, "DescribeApi", _described, methods=["GET"], provide_automatic_options=False)
     app.register_error_handler(Fault, _refused)
     app.register_error_handler(HTTPException, _unknown)
     app.register_error_handler(StoreError, lambda error: _refused(Unavailable(str(error))))
@@ -90,6 +81,11 @@ def _view(row: Row, backing: Backing) -> Callable[..., Response]:
 
     view.__name__ = row.operation
     return view
+
+
+def _described() -> Response:
+    """Unsigned: it holds nothing of this host."""
+    return _response(200, openapi.encoded())
 
 
 def _on_the_wire(body: bytes) -> HttpRequest:

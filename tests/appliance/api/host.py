@@ -20,6 +20,8 @@ from appliance.api.accesskeys import AccessKey, AccessKeys
 from firmware.places import Places
 from tests.lab.programs import Program, environment, wait_until
 
+from . import described
+
 WHITELIST = "127.0.0.0/8"
 
 
@@ -57,6 +59,7 @@ class Host:
             config=config,
         )
         client.meta.events.register("after-call.mediaconnect.*", _check_shape)
+        client.meta.events.register("after-call.mediaconnect.*", _check_description)
         return client
 
     def aws(self, *arguments: str) -> Any:
@@ -104,6 +107,10 @@ def _check_shape(http_response: Any, parsed: dict[str, Any], model: Any, **_: An
     assert not report.has_errors(), report.generate_report()
     raw = json.loads(http_response.content or b"{}")
     assert _count(raw) == _count(members), f"{model.name} answers members that are not in its shape: {raw}"
+
+
+def _check_description(http_response: Any, model: Any, **_: Any) -> None:
+    described.check(model.name, http_response.status_code, http_response.headers, http_response.content or b"")
 
 
 def _count(value: Any) -> int:
