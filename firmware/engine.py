@@ -135,6 +135,7 @@ class Engine:
             Child(
                 "metrics", "firmware.metrics.recorder", lambda: msgspec.json.encode({"run": str(places.run), "state": str(places.state)})
             ),
+            Child("alarms", "firmware.alarms.watcher", lambda: msgspec.json.encode({"run": str(places.run), "state": str(places.state)})),
         ]
         self._runs: dict[str, FlowRun] = {}
         self._standby: set[str] = set()

@@ -58,6 +58,7 @@ class Board(msgspec.Struct, kw_only=True):
     at: float = 0.0  # Unix time of the last look; 0: nobody watches
     alarms: list[Alarm] = []  # raised ones first, the critical before the others, the newest first
     number: int = 0  # of the newest notice in the journal that this board knows
+    audited: int | None = None  # number of the newest unlocking in the audit log that was looked at
 
     @property
     def active(self) -> list[Alarm]:
