@@ -31,6 +31,20 @@ def milliseconds(value: float | None) -> str:
     return f"{value:.1f}{THIN}ms" if abs(value) < 10 else f"{value:.0f}{THIN}ms"
 
 
+def percent(value: float) -> str:
+    return f"{value:.0f}{THIN}%" if not value or value >= 10 else f"{value:.2f}{THIN}%" if value >= 0.01 else f"<{THIN}0.01{THIN}%"
+
+
+def number(value: float) -> str:
+    """A count, or the average of counts."""
+    return count(round(value)) if value == round(value) or value >= 100 else f"{value:.2f}"
+
+
+def shortened(text: str) -> str:
+    """What a stranger wrote, as far as an error repeats it."""
+    return text if len(text) <= 64 else f"{text[:63]}…"
+
+
 def duration(seconds: float) -> str:
     whole = int(max(0, seconds))
     days, rest = divmod(whole, 86_400)
