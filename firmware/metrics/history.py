@@ -9,12 +9,13 @@ period in which nothing was told has no point. It reads files that another proce
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from array import array
+from collections.abc import Iterator, Sequence
 from functools import reduce
 from pathlib import Path
 from typing import Literal, get_args
 
-from firmware.metrics.blocks import Block, Part
+from firmware.metrics.blocks import Block
 from firmware.metrics.hours import COLUMNS, NAN, Four, joined, summary, summed_up
 from firmware.metrics.measure import METRICS
 from firmware.metrics.ring import FOLDER, HOUR_S, Opened, Segment, opened, segments
@@ -60,18 +61,19 @@ class Periods:
                     found.append((begin, row, row + 1))
         return found
 
-    def add_part(self, block: Block, body: bytes, column: int, spans: Iterable[Span]) -> None:
+    def add_parts(self, block: Block, bodies: Sequence[bytes], column: int, spans: Sequence[Span]) -> None:
+        """Those of one end, or of several together."""
         if block.table.code == "d":
-            four = [block.column(body, COLUMNS * column + place) for place in range(COLUMNS)]
+            fours = [[block.column(body, COLUMNS * column + place) for body in bodies] for place in range(COLUMNS)]
             for begin, first, after in spans:
-                self._add(begin, _summed([one[first:after] for one in four]))
+                self._add(begin, _summed([_stretch(columns, first, after) for columns in fours]))
             return
-        values = block.column(body, column)
+        columns = [block.column(body, column) for body in bodies]
         for begin, first, after in spans:
-            if after - first == 1:
-                self.add(begin, values[first])
+            if after - first == len(bodies) == 1:
+                self.add(begin, columns[0][first])
             else:
-                self._add(begin, summary(values[first:after]))
+                self._add(begin, summary(_stretch(columns, first, after)))
 
     def add(self, at: int, value: float) -> None:
         """A value of the second or the period `at`."""
@@ -94,6 +96,14 @@ class Periods:
     def _add(self, begin: int, four: Four) -> None:
         if four[3]:
             self.fours[begin] = joined(self.fours[begin], four) if begin in self.fours else four
+
+
+def _stretch(columns: Sequence[array[float]], first: int, after: int) -> array[float]:
+    """The same rows of all columns."""
+    found = columns[0][first:after]
+    for column in columns[1:]:
+        found += column[first:after]
+    return found
 
 
 def _summed(columns: Sequence[Sequence[float]]) -> Four:
@@ -139,30 +149,28 @@ class History:
     def periods(self, flow: str, wanted: Sequence[Wanted], since: float, until: float, period_s: int) -> list[Periods]:
         """Every statistic of many figures, for little more than one of them costs."""
         found = [Periods(since, until, period_s) for _ in wanted]
-        of_kind: dict[str, list[tuple[str | None, str, Periods]]] = {}
-        for (end, metric), periods in zip(wanted, found, strict=True):
-            kind = METRICS[metric].of
-            of_kind.setdefault(kind, []).append(("" if kind == "flow" else end, metric, periods))
-
-        def of(part: Part) -> list[tuple[str | None, str, Periods]]:
-            return [one for one in of_kind.get(part.kind, ()) if one[0] is None or one[0] == part.name]
-
+        asked = [(METRICS[metric].of, end, metric, periods) for (end, metric), periods in zip(wanted, found, strict=True)]
+        ends: dict[str, set[str | None]] = {}
+        for kind, end, *_ in asked:
+            ends.setdefault(kind, set()).add(None if kind == "flow" else end)
         tail = read_tail(self._run / f"{flow}{TAIL}")  # first: a minute that is written meanwhile is in both, and known by its id
         for block, file in self._blocks(flow, since, until, by_minute=period_s % 60 == 0):
             if tail and block.id == tail.head.id:
                 tail = None
             spans = found[0].spans(block) if found else []
-            for part, body in block.parts(of) if spans else ():
-                columns = file.columns.get(part.kind, {})
-                for _, metric, periods in of(part):
-                    if metric in columns:
-                        periods.add_part(block, body, columns[metric], spans)
+            if not spans:
+                continue
+            parts = list(block.parts(lambda part: {None, part.name} & ends.get(part.kind, set())))
+            for kind, end, metric, periods in asked:
+                bodies = [body for part, body in parts if part.kind == kind and (end is None or part.name == end)]
+                column = file.columns.get(kind, {}).get(metric)
+                if bodies and column is not None:
+                    periods.add_parts(block, bodies, column, spans)
         if tail:
             tail.rows = [row for row in tail.rows if since <= row.second]
-            for of_those, those in of_kind.items():
-                for name, metric, periods in those:
-                    for second, value in _of_tail(tail, of_those, name, metric):
-                        periods.add(second, value)
+            for kind, end, metric, periods in asked:
+                for second, value in _of_tail(tail, kind, end, metric):
+                    periods.add(second, value)
         return found
 
     def _blocks(self, flow: str, since: float, until: float, *, by_minute: bool) -> Iterator[tuple[Block, Opened]]:
