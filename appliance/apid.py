@@ -91,7 +91,9 @@ def _tls(certificate: str, key: str) -> dict[str, Any]:
 def _api(places: Places) -> Any:
     from appliance.api import create_api
 
-    return create_api(places)
+    app = create_api(places)
+    app.extensions["peering"].follow()
+    return app
 
 
 if __name__ == "__main__":

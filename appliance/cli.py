@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import auditcli, grammar, keycli, lockcli, metricscli, plancli
+from appliance import auditcli, grammar, keycli, lockcli, metricscli, peercli, plancli
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -56,6 +56,7 @@ def _code_of(error: Exception) -> int | None:
         "Locked": AUTH,
         "AuditError": FAILED,
         "AccessKeyError": FAILED,
+        "PeerError": FAILED,
         "Refused": FAILED,
         "AlreadyRunning": FAILED,
     }
@@ -136,6 +137,7 @@ def parser() -> argparse.ArgumentParser:
     keycli.add(command)
     auditcli.add(command)
     lockcli.add(command)
+    peercli.add(command)
     plancli.add(command)
     for name, text in (
         ("send", "send a camera or a stream in the foreground"),

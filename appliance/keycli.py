@@ -18,12 +18,13 @@ if TYPE_CHECKING:  # the API loads Flask, and every command builds this parser
     from appliance.api.accesskeys import AccessKey, AccessKeys, Listed
     from firmware.audit import Audit
 
-ROLES = ("viewer", "operator", "administrator")
+ROLES = ("subscriber", "viewer", "operator", "administrator")
 ACCOUNT = "000000000000"
 
 MORE = """\
 The AWS CLI, boto3 and every other AWS SDK speak to this box with an access key that the box itself issued. A key is for one person or one
 machine and has a role:
+  subscriber     another host: lists what was granted to its account, and takes it up
   viewer         describes and lists
   operator       also starts and stops flows, changes their sources, outputs and tags, switches a subscriber off and on
   administrator  everything: creates and deletes flows, grants and revokes entitlements

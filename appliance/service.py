@@ -180,6 +180,11 @@ class Service:
                 log.warning("a change is kept and not applied yet: %s", error)
 
 
+def record(places: Places, what: str, target: str, *, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
+    """What the user of this process does that is no flow's: before it is done."""
+    Audit(places.audit).record(_user(), what, target, role="administrator", before=before, after=after)
+
+
 def _user() -> str:
     try:
         return pwd.getpwuid(os.geteuid()).pw_name

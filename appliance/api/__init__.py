@@ -21,11 +21,12 @@ from appliance.api.bodies import BODIES
 from appliance.api.faults import BadRequest, Fault, NotImplementedHere, Unavailable
 from appliance.api.inspection import Inspection
 from appliance.api.operations import Quotas
+from appliance.api.peering import Peering
 from appliance.api.rates import Rates
 from appliance.api.record import Record
 from appliance.api.replays import Replays
-from appliance.api.sigv4 import Denied, HttpRequest, Verifier
-from appliance.api.table import ROWS, Row
+from appliance.api.sigv4 import Caller, Denied, HttpRequest, Verifier
+from appliance.api.table import BETWEEN_HOSTS, ROWS, Row
 from appliance.service import Service
 from firmware.audit import Audit
 from firmware.places import Places
@@ -41,6 +42,7 @@ class Backing:
     """What requests are served from."""
 
     service: Service
+    peering: Peering
     verifier: Verifier
     audit: Audit
     quotas: Quotas
@@ -53,8 +55,10 @@ def create_api(places: Places, rates: Rates | None = None) -> Flask:
     app.url_map.merge_slashes = False
     verifier = Verifier(AccessKeys(places.access_keys), Replays(places.run / "api-signatures"))
     rates = rates or Rates(float(os.environ.get("PRESSBOX_API_RATE", "1")))
-    backing = Backing(Service(places, patient=True), verifier, Audit(places.audit), Quotas.from_environment(), rates)
-    for row in ROWS:
+    service = Service(places, patient=True)
+    peering = app.extensions["peering"] = Peering(service)
+    backing = Backing(service, peering, verifier, Audit(places.audit), Quotas.from_environment(), rates)
+    for row in (*ROWS, *BETWEEN_HOSTS):
         app.add_url_rule(row.path, row.operation, _view(row, backing), methods=[row.method], provide_automatic_options=False)
     app.add_url_rule(openapi.PATH, "DescribeApi", _described, methods=["GET"], provide_automatic_options=False)
     app.register_error_handler(Fault, _refused)
@@ -74,7 +78,7 @@ def _view(row: Row, backing: Backing) -> Callable[..., Response]:
             backing.rates.take(caller.key_id, row.operation, time.monotonic())
             given = _given(row, body)
             caller.authorize(row.operation, shapes.members_given(given))
-            return _answer(row, _result(row, backing, record, labels, given))
+            return _answer(row, _result(row, backing, record, caller, labels, given))
         except Fault as fault:
             record.refused(fault)
             raise
@@ -102,13 +106,15 @@ def _given(row: Row, body: bytes) -> shapes.Shape | None:
     return None
 
 
-def _result(row: Row, backing: Backing, record: Record, labels: dict[str, str], given: shapes.Shape | None) -> dict[str, Any] | None:
+def _result(
+    row: Row, backing: Backing, record: Record, caller: Caller, labels: dict[str, str], given: shapes.Shape | None
+) -> dict[str, Any] | None:
     if row.does == "-":
         raise NotImplementedHere(f"{row.operation} is not available on a local flow")
     kind, _, empty = row.does.partition(" ")
     if kind == "empty":
         return {empty: []}
-    operations = Inspection(backing.service, backing.quotas, record)
+    operations = Inspection(backing.service, backing.peering, backing.quotas, record, caller)
     operation: Callable[..., dict[str, Any] | None] = getattr(operations, _snake(row.operation))
     if row.operation == "ListFlows":
         return operation(request.args.get("maxResults"), request.args.get("nextToken"))

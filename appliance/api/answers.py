@@ -31,7 +31,7 @@ class Transport(Shape):
 class Source(Shape):
     source_arn: str
     name: str
-    transport: Transport
+    transport: Transport | None = None  # not of one by entitlement: how that comes is between the hosts
     data_transfer_subscriber_fee_percent: Percent | None = None
     decryption: Encryption | None = None
     description: str | None = None
@@ -46,8 +46,8 @@ class Source(Shape):
 class Output(Shape):
     output_arn: str
     name: str
-    transport: Transport
     output_status: Switch
+    transport: Transport | None = None  # as a source's
     data_transfer_subscriber_fee_percent: Percent | None = None
     description: str | None = None
     destination: str | None = None
@@ -66,6 +66,18 @@ class Entitlement(Shape):
     data_transfer_subscriber_fee_percent: Percent | None = None
     description: str | None = None
     encryption: Encryption | None = None
+
+
+class Terms(Shape):
+    """What the host of a subscriber is told. The passphrase of an entitlement with a static key is for people to tell each other."""
+
+    entitlement_arn: str
+    entitlement_name: str
+    fee_percent: Percent
+    status: Switch
+    port: int
+    key_bits: Literal[128, 192, 256]
+    passphrase: str | None = None
 
 
 class ListedEntitlement(Shape):
@@ -245,6 +257,7 @@ ANSWERS: dict[str, type[Shape]] = {
     "UpdateFlowEntitlement": ChangedEntitlement,
     "RevokeFlowEntitlement": RevokedEntitlement,
     "ListEntitlements": ListedEntitlements,
+    "SubscribeToEntitlement": Terms,
     "ListTagsForResource": ResourceTags,
     "DescribeFlowSourceMetadata": SourceMetadata,
     "DescribeFlowSourceThumbnail": SourceThumbnail,

@@ -9,7 +9,7 @@ import socket
 from typing import Any
 
 from appliance.api.arns import Arn
-from appliance.api.ends import output_members, source_members
+from appliance.api.ends import NO_ROLE, output_members, secret_arn, source_members
 from appliance.api.notes import EndNotes, Entitlement, FlowNotes
 from firmware import model
 from firmware.model import Flow, Output, Source
@@ -62,7 +62,7 @@ def listed(kept: Kept, notes: FlowNotes, status: FlowStatus | None) -> Document:
         "name": notes.name,
         "availabilityZone": notes.zone,
         "description": "",
-        "sourceType": "OWNED",
+        "sourceType": "ENTITLED" if any(end.entitlement_arn for end in notes.sources.values()) else "OWNED",
         "status": state_of(kept, status),
     }
     return document | ({"maintenance": notes.maintenance} if notes.maintenance else {})
@@ -89,6 +89,8 @@ def failover(flow: Flow, notes: FlowNotes) -> Document:
 
 
 def source(one: Source, notes: EndNotes, status: EndStatus | None, address: str) -> Document:
+    if notes.entitlement_arn:
+        return _entitled_source(one, notes)
     members = source_members(one, notes)
     document = {"sourceArn": str(Arn("source", notes.id, notes.name)), **_split(members)}
     if not isinstance(one, model.SrtCaller | model.Camera):
@@ -97,8 +99,27 @@ def source(one: Source, notes: EndNotes, status: EndStatus | None, address: str)
     return document | _peer(status)
 
 
+def _entitled_source(one: Source, notes: EndNotes) -> Document:
+    """Without how it comes: that is between the hosts."""
+    document: Document = {
+        "sourceArn": str(Arn("source", notes.id, notes.name)),
+        "name": notes.name,
+        "description": notes.description,
+        "entitlementArn": notes.entitlement_arn,
+        "dataTransferSubscriberFeePercent": notes.fee_percent,
+    }
+    secret = getattr(one, "secret", "")
+    if secret and not secret.startswith("subscribed-"):
+        document["decryption"] = {"keyType": "static-key", "secretArn": secret_arn(secret), "roleArn": notes.role_arn or NO_ROLE}
+    return document
+
+
 def output(one: Output, notes: EndNotes, status: EndStatus | None, address: str) -> Document:
-    document = {"outputArn": str(Arn("output", notes.id, notes.name)), **_split(output_members(one, notes))}
+    arn = str(Arn("output", notes.id, notes.name))
+    if notes.entitlement_arn:  # how it gets there is between the hosts
+        status_now = "ENABLED" if one.enabled else "DISABLED"
+        return {"outputArn": arn, "name": notes.name, "entitlementArn": notes.entitlement_arn, "outputStatus": status_now} | _peer(status)
+    document = {"outputArn": arn, **_split(output_members(one, notes))}
     if isinstance(one, model.SrtListener):
         document["listenerAddress"] = address
     return document | _peer(status)

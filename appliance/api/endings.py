@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
-
 from appliance.api import describe
-from appliance.api.arns import new_id, parse_arn
+from appliance.api.arns import parse_arn
 from appliance.api.ends import (
     OUTPUT_MEMBERS,
     SOURCE_MEMBERS,
@@ -21,17 +19,16 @@ from appliance.api.ends import (
     source_members,
     with_unseen,
 )
+from appliance.api.entitled import EntitledOperations, Taken, entitled_source, note_entitled
+from appliance.api.entitlements import EntitlementOperations
 from appliance.api.faults import BadRequest, NotFound
-from appliance.api.notes import EndNotes, Entitlement, FlowNotes, new_notes, plain_name
-from appliance.api.operations import Known, Operations, with_flow
+from appliance.api.notes import EndNotes, new_notes, plain_name
+from appliance.api.operations import Known, with_flow
 from appliance.api.shapes import (
     AddOutput,
     AddOutputs,
     AddSources,
-    Grant,
-    GrantEntitlement,
     SetSource,
-    UpdateEntitlement,
     UpdateOutput,
     UpdateSource,
     check_tags,
@@ -43,20 +40,21 @@ from firmware.secrets import Secrets
 TOGETHER = ({"rtp", "rtp-fec"},)  # protocols that two sources of one flow may differ in
 
 
-class EndOperations(Operations):
+class EndOperations(EntitledOperations, EntitlementOperations):
     def add_flow_sources(self, flow_arn: str, given: AddSources) -> dict[str, Any]:
         added: list[str] = []
 
         def change(known: Known) -> None:
             sources = list(known.flow.sources)
             for place, one in enumerate(given.sources):
-                made, notes = make_source(one, sources, known.notes.sources, self.service.secrets, f"sources[{place}].")
+                made, notes = make_source(one, sources, known.notes.sources, self.service.secrets, f"sources[{place}].", taken)
                 sources.append(made)
                 known.notes.sources[made.name] = notes
                 added.append(made.name)
             _take_sources(known, sources)
 
-        known = self.change(flow_arn, change)
+        with self.entitled((f"sources[{place}].", one) for place, one in enumerate(given.sources)) as taken:
+            known = self.change(flow_arn, change)
         return {"flowArn": flow_arn, "sources": [self._source(known, name) for name in added]}
 
     def update_flow_source(self, flow_arn: str, source_arn: str, given: UpdateSource) -> dict[str, Any]:
@@ -67,9 +65,13 @@ class EndOperations(Operations):
             name = _named(known.notes.sources, "source", source_arn)
             before = next(one for one in known.flow.sources if one.name == name)
             notes = known.notes.sources[name]
-            whole = convert(_updated(source_members(before, notes), members_of(given), SOURCE_MEMBERS), UpdateSource)
-            made = with_unseen(source_from(whole, name, self.service.secrets), before)
-            note(notes, whole)
+            made: Source
+            if notes.entitlement_arn:
+                made = self.update_entitled(known, name, given)
+            else:
+                whole = convert(_updated(source_members(before, notes), members_of(given), SOURCE_MEMBERS), UpdateSource)
+                made = with_unseen(source_from(whole, name, self.service.secrets), before)
+                note(notes, whole)
             _take_sources(known, [made if one is before else one for one in known.flow.sources])
 
         known = self.change(flow_arn, change)
@@ -82,9 +84,11 @@ class EndOperations(Operations):
                 raise BadRequest("sourceArn: it is the flow's only source; add the other one first")
             primary = "" if known.flow.primary == name else known.flow.primary
             with_flow(known, primary=primary, sources=[one for one in known.flow.sources if one.name != name])
-            del known.notes.sources[name]
+            removed.append(known.notes.sources.pop(name))
 
+        removed: list[EndNotes] = []
         self.change(flow_arn, change)
+        self.give_back(removed)
         return {"flowArn": flow_arn, "sourceArn": source_arn}
 
     def add_flow_outputs(self, flow_arn: str, given: AddOutputs) -> dict[str, Any]:
@@ -108,7 +112,7 @@ class EndOperations(Operations):
 
         def change(known: Known) -> None:
             nonlocal name
-            name = _named(known.notes.outputs, "output", output_arn)
+            name = _own_output(known, output_arn)
             before = next(one for one in known.flow.outputs if one.name == name)
             notes = known.notes.outputs[name]
             whole = convert(_updated(output_members(before, notes), members_of(given), OUTPUT_MEMBERS), UpdateOutput)
@@ -121,63 +125,12 @@ class EndOperations(Operations):
 
     def remove_flow_output(self, flow_arn: str, output_arn: str) -> dict[str, Any]:
         def change(known: Known) -> None:
-            name = _named(known.notes.outputs, "output", output_arn)
+            name = _own_output(known, output_arn)
             with_flow(known, outputs=[one for one in known.flow.outputs if one.name != name])
             del known.notes.outputs[name]
 
         self.change(flow_arn, change)
         return {"flowArn": flow_arn, "outputArn": output_arn}
-
-    def grant_flow_entitlements(self, flow_arn: str, given: Grant) -> dict[str, Any]:
-        granted: list[Entitlement] = []
-
-        def change(known: Known) -> None:
-            count = len(known.notes.entitlements) + len(given.entitlements)
-            self.over_quota("GrantFlowEntitlements", "entitlements", count, self.quotas.entitlements)
-            for place, one in enumerate(given.entitlements):
-                granted.append(self.new_entitlement(known.notes, one, f"entitlements[{place}]."))
-
-        self.change(flow_arn, change)
-        return {"flowArn": flow_arn, "entitlements": [describe.entitlement(one) for one in granted]}
-
-    def new_entitlement(self, notes: FlowNotes, given: GrantEntitlement, way: str) -> Entitlement:
-        name = given.name or f"entitlement-{len(notes.entitlements) + 1}"
-        if name in [one.name for one in notes.entitlements]:
-            raise BadRequest(f"{way}name: `{name}` is there already; each needs a name of its own")
-        made = Entitlement(
-            id=new_id("entitlement"),
-            name=name,
-            subscribers=given.subscribers,
-            description=given.description or "",
-            status=given.entitlement_status or "ENABLED",
-            fee_percent=given.data_transfer_subscriber_fee_percent or 0,
-            encryption=msgspec.to_builtins(given.encryption) if given.encryption else {},
-            tags=check_tags(given.entitlement_tags),
-        )
-        notes.entitlements.append(made)
-        return made
-
-    def update_flow_entitlement(self, flow_arn: str, entitlement_arn: str, given: UpdateEntitlement) -> dict[str, Any]:
-        changed: list[Entitlement] = []
-
-        def change(known: Known) -> None:
-            one = _entitlement(known, entitlement_arn)
-            one.description = one.description if given.description is None else given.description
-            one.status = given.entitlement_status or one.status
-            one.subscribers = given.subscribers or one.subscribers
-            if given.encryption:
-                one.encryption |= msgspec.to_builtins(given.encryption)
-            changed.append(one)
-
-        self.change(flow_arn, change)
-        return {"flowArn": flow_arn, "entitlement": describe.entitlement(changed[-1])}
-
-    def revoke_flow_entitlement(self, flow_arn: str, entitlement_arn: str) -> dict[str, Any]:
-        def change(known: Known) -> None:
-            known.notes.entitlements.remove(_entitlement(known, entitlement_arn))
-
-        self.change(flow_arn, change)
-        return {"flowArn": flow_arn, "entitlementArn": entitlement_arn}
 
     def _source(self, known: Known, name: str) -> dict[str, Any]:
         one = next(source for source in known.flow.sources if source.name == name)
@@ -189,13 +142,14 @@ class EndOperations(Operations):
 
 
 def make_source(
-    given: SetSource, others: Sequence[Source], noted: dict[str, EndNotes], secrets: Secrets, way: str
+    given: SetSource, others: Sequence[Source], noted: dict[str, EndNotes], secrets: Secrets, way: str, taken: Taken
 ) -> tuple[Source, EndNotes]:
-    if given.entitlement_arn:
-        raise BadRequest(f"{way}entitlementArn: no entitlement {given.entitlement_arn} has been granted to this host")
     name = _new_name(given.name, "source", noted, way)
-    made = source_from(given, plain_name(name, [one.name for one in others]), secrets, way)
-    return made, note(new_notes("source", name, given.description, check_tags(given.source_tags)), given)
+    plain = plain_name(name, [one.name for one in others])
+    notes = new_notes("source", name, given.description, check_tags(given.source_tags))
+    if given.entitlement_arn:
+        return entitled_source(given, plain, taken, secrets, way), note_entitled(notes, given, taken)
+    return source_from(given, plain, secrets, way), note(notes, given)
 
 
 def make_output(
@@ -212,6 +166,8 @@ def check_sources(known: Known) -> None:
         return
     if not known.notes.failover:
         raise BadRequest("sourceFailoverConfig.state: two sources need ENABLED")
+    if any(notes.entitlement_arn for notes in known.notes.sources.values()):
+        raise BadRequest("sources: one that comes by an entitlement is its flow's only source")
     protocols = {protocol_of(source) for source in known.flow.sources}
     if len(protocols) > 1 and protocols not in TOGETHER:
         raise BadRequest(
@@ -245,12 +201,12 @@ def _named(noted: dict[str, EndNotes], kind: str, arn: str) -> str:
     raise NotFound(f"{kind}Arn: this flow has no {kind} {arn}")
 
 
-def _entitlement(known: Known, arn: str) -> Entitlement:
-    parse_arn(arn, "entitlement", "entitlementArn")
-    for one in known.notes.entitlements:
-        if one.arn == arn:
-            return one
-    raise NotFound(f"entitlementArn: this flow has no entitlement {arn}")
+def _own_output(known: Known, arn: str) -> str:
+    name = _named(known.notes.outputs, "output", arn)
+    whose = known.notes.outputs[name].entitlement_arn
+    if whose:
+        raise BadRequest(f"outputArn: it belongs to the entitlement {whose}; update or revoke that")
+    return name
 
 
 def _updated(before: dict[str, Any], given: dict[str, Any], table: dict[str, set[str]]) -> dict[str, Any]:

@@ -206,12 +206,16 @@ def _srt(given: EndMembers, encryption: Encryption | None, secrets: Secrets, way
         return members | {"clear": True}
     if encryption.key_type != "srt-password":
         raise BadRequest(f"{way}.keyType: {encryption.key_type} is not for SRT; allowed is srt-password")
-    if not encryption.secret_arn:
+    return members | {
+        "secret": secret_of(encryption.secret_arn or "", secrets, way),
+        "key_bits": int((encryption.algorithm or "aes256")[3:]),
+    }
+
+
+def secret_of(arn: str, secrets: Secrets, way: str) -> str:
+    """The name of the secret that it means; BadRequest where there is none."""
+    if not arn:
         raise BadRequest(f"{way}.secretArn: missing; name the secret that holds the passphrase, like {secret_arn('NAME')}")
-    return members | {"secret": _secret(encryption.secret_arn, secrets, way), "key_bits": int((encryption.algorithm or "aes256")[3:])}
-
-
-def _secret(arn: str, secrets: Secrets, way: str) -> str:
     for name in secret_names(arn):
         try:
             secrets.get(name)

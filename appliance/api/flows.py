@@ -12,6 +12,8 @@ import msgspec
 from appliance.api import describe
 from appliance.api.arns import new_id
 from appliance.api.endings import EndOperations, check_sources, make_output, make_source
+from appliance.api.entitled import Taken
+from appliance.api.entitlements import secret_name
 from appliance.api.faults import BadRequest, NotFound
 from appliance.api.notes import EndNotes, FlowNotes, notes_of, plain_name
 from appliance.api.operations import Known, check_lock, with_flow
@@ -31,17 +33,18 @@ class FlowOperations(EndOperations):
 
         def make(every: Sequence[Kept]) -> Kept:
             self.over_quota("CreateFlow", "flows", len(every) + 1, self.quotas.flows)
-            known = self._new_flow(given, [kept.flow.name for kept in every])
+            known = self._new_flow(given, [kept.flow.name for kept in every], taken)
             check_ports(known.flow, [kept.flow for kept in every])
             self.record.changed(None, known.document())
             made.append(known)
             return known.kept()
 
-        kept = self.service.add(make)
+        with self.entitled(_sources(given)) as taken:
+            kept = self.service.add(make)
         return {"flow": describe.flow(kept, made[0].notes, None)}
 
-    def _new_flow(self, given: CreateFlow, taken: Sequence[str]) -> Known:
-        wanted = given.sources or ([given.source] if given.source else [])
+    def _new_flow(self, given: CreateFlow, names: Sequence[str], taken: Taken) -> Known:
+        wanted = _sources(given)
         if given.source and given.sources:
             raise BadRequest("source: give either source or sources, not both")
         if not wanted:
@@ -51,10 +54,9 @@ class FlowOperations(EndOperations):
             notes.maintenance = msgspec.to_builtins(given.maintenance)
         if given.source_monitoring_config:
             notes.thumbnails = given.source_monitoring_config.thumbnail_state != "DISABLED"
-        ways = ["source."] if given.source else [f"sources[{place}]." for place in range(len(wanted))]
         sources: list[Source] = []
-        for one, way in zip(wanted, ways, strict=True):
-            self._add_source(sources, notes.sources, one, way)
+        for way, one in wanted:
+            self._add_source(sources, notes.sources, one, way, taken)
         self.over_quota("CreateFlow", "outputs", len(given.outputs), self.quotas.outputs)
         self.over_quota("CreateFlow", "entitlements", len(given.entitlements), self.quotas.entitlements)
         outputs: list[Output] = []
@@ -62,7 +64,7 @@ class FlowOperations(EndOperations):
             made, noted = make_output(output, outputs, notes.outputs, self.service.secrets, f"outputs[{place}].")
             outputs.append(made)
             notes.outputs[made.name] = noted
-        known = Known(Flow(name=plain_name(given.name, taken), sources=sources[:1]), "STANDBY", notes)
+        known = Known(Flow(name=plain_name(given.name, names), sources=sources[:1]), "STANDBY", notes)
         configure_failover(known, given.source_failover_config or Failover(), sources)
         check_sources(known)
         with_flow(known, outputs=outputs)
@@ -70,8 +72,8 @@ class FlowOperations(EndOperations):
             self.new_entitlement(notes, entitlement, f"entitlements[{place}].")
         return known
 
-    def _add_source(self, sources: list[Source], noted: dict[str, EndNotes], given: SetSource, way: str) -> None:
-        made, notes = make_source(given, sources, noted, self.service.secrets, way)
+    def _add_source(self, sources: list[Source], noted: dict[str, EndNotes], given: SetSource, way: str, taken: Taken) -> None:
+        made, notes = make_source(given, sources, noted, self.service.secrets, way, taken)
         sources.append(made)
         noted[made.name] = notes
 
@@ -80,6 +82,8 @@ class FlowOperations(EndOperations):
         status = self.status(known)
         lock = lock_of(known.kept())
         told = describe.messages(known.kept(), status) + ([str(lock)] if lock else [])
+        if known.desired == "ACTIVE" and known.flow.name in self.peering.told:
+            told.append(self.peering.told[known.flow.name])
         document = {"flow": describe.flow(known.kept(), known.notes, status)}
         return document | ({"messages": {"errors": told}} if told else {})
 
@@ -117,6 +121,9 @@ class FlowOperations(EndOperations):
             self.service.change(known.flow.name, become)
         except UnknownFlow:  # somebody else was first
             raise NotFound(f"flowArn: there is no flow {flow_arn}") from None
+        self.give_back(known.notes.sources.values())
+        for one in known.notes.entitlements:
+            self.service.secrets.delete(secret_name(one))
         return {"flowArn": flow_arn, "status": "DELETING"}
 
     def start_flow(self, flow_arn: str) -> dict[str, Any]:
@@ -136,6 +143,13 @@ class FlowOperations(EndOperations):
 
         self.change(flow_arn, change)
         return {"flowArn": flow_arn, "status": "STOPPING"}
+
+
+def _sources(given: CreateFlow) -> list[tuple[str, SetSource]]:
+    """Each with its way."""
+    if given.source:
+        return [("source.", given.source)]
+    return [(f"sources[{place}].", one) for place, one in enumerate(given.sources or [])]
 
 
 def configure_failover(known: Known, given: Failover, sources: Sequence[Source]) -> None:

@@ -29,6 +29,14 @@ class EndNotes(msgspec.Struct, kw_only=True, omit_defaults=True):
     tags: dict[str, str] = {}
     max_bitrate: int | None = None
     role_arn: str = ""  # of its encryption; nobody needs a role to read a secret of this machine
+    entitlement_arn: str = ""  # of an output: whose it is; of a source: what it comes by
+    peer: str = ""  # of a source by entitlement: who granted it
+    fee_percent: int = 0
+
+
+class Subscription(msgspec.Struct, frozen=True):
+    account: str
+    output: str  # its name in the definition
 
 
 class Entitlement(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -40,6 +48,7 @@ class Entitlement(msgspec.Struct, kw_only=True, omit_defaults=True):
     fee_percent: int = 0
     encryption: dict[str, Any] = {}
     tags: dict[str, str] = {}
+    subscription: Subscription | None = None
 
     @property
     def arn(self) -> str:

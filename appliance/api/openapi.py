@@ -18,7 +18,7 @@ from appliance.api.bodies import BODIES
 from appliance.api.ends import ANY_PROTOCOL, NEEDED, OUTPUT_MEMBERS, SOURCE_MEMBERS
 from appliance.api.roles import least_role
 from appliance.api.shapes import NOT_HERE, PROTOCOLS, Shape
-from appliance.api.table import ROWS, Row
+from appliance.api.table import BETWEEN_HOSTS, ROWS, Row
 
 PATH = "/openapi.json"
 QUOTAS = {"CreateFlow", "AddFlowOutputs", "GrantFlowEntitlements"}
@@ -56,7 +56,7 @@ def encoded() -> bytes:
 
 def document() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
-    for row in ROWS:
+    for row in (*ROWS, *BETWEEN_HOSTS):
         paths.setdefault(re.sub(r"<(\w+)>", r"{\1}", row.path), {})[row.method.lower()] = _operation(row)
     paths[PATH] = {"get": _itself()}
     refusals = {name: _refusal(text) for name, text in REFUSALS.values()}

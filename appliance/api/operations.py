@@ -13,9 +13,11 @@ from appliance.api import describe
 from appliance.api.arns import parse_arn
 from appliance.api.faults import BadRequest, Forbidden, NotFound, OverQuota
 from appliance.api.notes import FlowNotes, notes_of
+from appliance.api.peering import Peering
 from appliance.api.ports import check_ports
 from appliance.api.record import Record
-from appliance.locks import Beside, Locked, beside, check
+from appliance.api.sigv4 import Caller
+from appliance.locks import Beside, Locked, beside, check, lock_of
 from appliance.service import Service
 from firmware.model import Flow
 from firmware.status import FlowStatus
@@ -45,6 +47,8 @@ class Known:
     desired: Desired
     notes: FlowNotes
     beside: Beside = field(default_factory=Beside)
+    others: Sequence[Flow] = ()
+    """All flows but this one, while it is changed."""
 
     @classmethod
     def of(cls, kept: Kept) -> Known:
@@ -62,8 +66,10 @@ class Known:
 class Operations:
     """Of one request, whose changes `record` is told."""
 
-    def __init__(self, service: Service, quotas: Quotas, record: Record) -> None:
+    def __init__(self, service: Service, peering: Peering, quotas: Quotas, record: Record, caller: Caller) -> None:
         self.service = service
+        self.peering = peering
+        self.caller = caller
         self.quotas = quotas
         self.record = record
 
@@ -73,7 +79,7 @@ class Operations:
     def status(self, known: Known) -> FlowStatus | None:
         return self.service.status(known.flow.name)
 
-    def change(self, flow_arn: str, change: Callable[[Known], None]) -> Known:
+    def change(self, flow_arn: str, change: Callable[[Known], None], *, despite_lock: bool = False) -> Known:
         """Let `change` change it, check that it can be, keep it, and have it applied. What `change` raises undoes all."""
         known = self.find(flow_arn)
 
@@ -82,11 +88,13 @@ class Operations:
             known = Known.of(kept)
             if known.notes.arn != flow_arn:
                 raise _unknown(flow_arn)
+            known.others = [other.flow for other in others]
             before = known.document()
             change(known)
-            check_ports(known.flow, [other.flow for other in others])
+            check_ports(known.flow, known.others)
             after = known.kept()
-            check_lock(kept, after)
+            if not despite_lock:
+                check_lock(kept, after)
             self.record.changed(before, known.document())
             return after
 
@@ -102,10 +110,18 @@ class Operations:
 
 
 def check_lock(kept: Kept, after: Kept | None) -> None:
+    """Of how it runs, and of who may have its stream."""
+    lock = lock_of(kept)
     try:
         check(kept, after)
+        if lock is not None and after is not None and _given_away(kept) != _given_away(after):
+            raise Locked(kept.flow.name, lock)
     except Locked as locked:
         raise Forbidden(str(locked)) from None
+
+
+def _given_away(kept: Kept) -> list[tuple[object, ...]]:
+    return [(one.id, one.status, one.subscribers, one.encryption) for one in notes_of(kept).entitlements]
 
 
 def with_flow(known: Known, **changes: object) -> None:

@@ -22,7 +22,7 @@ class Record:
         self._operation = row.operation
         self._changes = row.method != "GET" and not row.does.startswith("empty")
         self._target = list(labels.values())[-1] if labels else ""
-        self._origin = origin
+        self.origin = origin
         self._who, self._role = "", ""
 
     def by(self, caller: Caller) -> None:
@@ -54,7 +54,7 @@ class Record:
             return  # it is refused all the same; the log of the process has the reason
 
     def _write(self, target: str, **more: Any) -> None:
-        self._audit.record(self._who or "unknown", self._operation, target, role=self._role, origin=self._origin, **more)
+        self._audit.record(self._who or "unknown", self._operation, target, role=self._role, origin=self.origin, **more)
 
 
 def difference(before: Any, after: Any) -> tuple[Any, Any]:

@@ -32,7 +32,7 @@ RemoveFlowOutput                DELETE /v1/flows/<FlowArn>/outputs/<OutputArn>  
 GrantFlowEntitlements           POST   /v1/flows/<FlowArn>/entitlements                       200
 UpdateFlowEntitlement           PUT    /v1/flows/<FlowArn>/entitlements/<EntitlementArn>      202
 RevokeFlowEntitlement           DELETE /v1/flows/<FlowArn>/entitlements/<EntitlementArn>      202
-ListEntitlements                GET    /v1/entitlements                                       empty entitlements
+ListEntitlements                GET    /v1/entitlements                                       200
 TagResource                     POST   /tags/<ResourceArn>                                    204
 UntagResource                   DELETE /tags/<ResourceArn>                                    204
 ListTagsForResource             GET    /tags/<ResourceArn>                                    200
@@ -114,4 +114,11 @@ UpdateDestinationEndpoint       PUT    /v1/destinationEndpoint/<Arn>            
 UpdateSourceEndpoint            PUT    /v1/sourceEndpoint/<Arn>                               -
 """
 
+_BETWEEN_HOSTS = """
+SubscribeToEntitlement          POST   /pressbox/v1/subscriptions/<EntitlementArn>            200
+EndSubscription                 DELETE /pressbox/v1/subscriptions/<EntitlementArn>            204
+"""
+
 ROWS = [Row(*line.split(None, 3)) for line in _TABLE.strip().splitlines()]
+BETWEEN_HOSTS = [Row(*line.split(None, 3)) for line in _BETWEEN_HOSTS.strip().splitlines()]
+"""What MediaConnect does inside: an entitlement taken up by another host."""

@@ -48,7 +48,7 @@ def test_a_secret_is_in_no_list_and_no_repr(keys: AccessKeys) -> None:
         ("a b", "viewer", ACCOUNT, "name: 1 to 64 letters"),
         ("a\n", "viewer", ACCOUNT, "name: 1 to 64 letters"),
         ("x" * 65, "viewer", ACCOUNT, "name: 1 to 64 letters"),
-        ("truck", "root", ACCOUNT, "role: one of viewer, operator, administrator"),
+        ("truck", "root", ACCOUNT, "role: one of subscriber, viewer, operator, administrator"),
         ("truck", "viewer", "12345678901", "account: 12 digits"),
         ("truck", "viewer", "12345678901x", "account: 12 digits"),
         ("truck", "viewer", "١٢٣٤٥٦٧٨٩٠١٢", "account: 12 digits"),

@@ -26,7 +26,7 @@ WRONG_SOURCES = [
     ({"StreamId": "x"}, "source.streamId: not a member of rtp; srt-caller have it"),
     ({"VpcInterfaceName": "eth0"}, "source.vpcInterfaceName: not available on a local flow"),
     ({"Name": "no spaces"}, "source.name: expected 1 to 128 of A-Z, a-z, 0-9, - and _"),
-    ({"EntitlementArn": "arn:aws:mediaconnect:x:1:entitlement:1-a:e"}, "source.entitlementArn: no entitlement"),
+    ({"EntitlementArn": "arn:aws:mediaconnect:x:1:entitlement:1-a:e"}, "source.ingestPort: the source comes by an entitlement"),
     (SRT | {"IngestPort": 2088}, "source.ingestPort: 2088 is not for SRT; 2077 and 2088 are Zixi's"),
     (SRT | {"MinLatency": 50}, "source.minLatency: Expected `int` >= 100"),
     (
