@@ -63,6 +63,10 @@ def row(attack: Attack, o: Outcome) -> str:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["api"]:
+        from tests.hostile.api import main as api  # and schemathesis, which only this wants
+
+        return api(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="scripts/hostile", description=__doc__)
     parser.add_argument(
         "ports", nargs="*", metavar="PORT", help=f"by name, or all whose name begins so; there are: {', '.join(k.name for k in KINDS)}"

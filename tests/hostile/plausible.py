@@ -1,0 +1,73 @@
+"""Cases that get deep: ARNs of what there is, and ends whose members fit together. What schemathesis draws alone is refused at the door."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from appliance.api.arns import Arn
+from appliance.api.ends import ANY_PROTOCOL, NEEDED, OUTPUT_MEMBERS, SOURCE_MEMBERS
+from appliance.api.notes import notes_of
+from firmware.places import Places
+from firmware.store import Store
+
+TABLES = {"source": SOURCE_MEMBERS, "sources": SOURCE_MEMBERS, "outputs": OUTPUT_MEMBERS}
+HOSTS = ("destination", "sourceListenerAddress")
+
+
+class Plausible:
+    def __init__(self, places: Places, chance: Random) -> None:
+        self._places, self._chance = places, chance
+
+    def labels(self, labels: dict[str, Any]) -> dict[str, Any]:
+        """ARNs of one flow and its parts, in place of those that were drawn."""
+        every = Store(self._places.store).list()
+        if not every:
+            return labels
+        notes = notes_of(self._chance.choice(every))
+        parts = {
+            "FlowArn": [notes.arn],
+            "SourceArn": [str(Arn("source", end.id, end.name)) for end in notes.sources.values()],
+            "OutputArn": [str(Arn("output", end.id, end.name)) for end in notes.outputs.values()],
+            "EntitlementArn": [one.arn for one in notes.entitlements],
+            "ResourceArn": list(notes.all_tags()),
+        }
+        return {label: self._chance.choice(parts.get(label) or [value]) for label, value in labels.items()}
+
+    def body(self, operation: str, body: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        whole = {member: self._part(member, value) for member, value in body.items()}
+        if operation == "CreateFlow" and "source" in whole and "sources" in whole:
+            del whole[self._chance.choice(["source", "sources"])]
+        if operation == "CreateFlow" and not whole.get("source") and not whole.get("sources"):
+            whole["sources"] = [self._end({}, SOURCE_MEMBERS) for _ in range(self._chance.choice([1, 1, 2]))]
+        return whole
+
+    def _part(self, member: str, value: Any) -> Any:
+        if member not in TABLES:
+            return value
+        if isinstance(value, list):
+            return [self._end(one, TABLES[member]) for one in value[:3]]
+        return self._end(value, TABLES[member])
+
+    def _end(self, given: Any, table: dict[str, set[str]]) -> Any:
+        """The members of one protocol, and all that it needs."""
+        if not isinstance(given, dict):
+            return given
+        protocol = self._chance.choice(list(table))
+        own = table[protocol]
+        known = {"protocol": protocol} | {member: self._needed(member) for member in sorted(own & NEEDED)}
+        kept = {member: value for member, value in given.items() if member in own | ANY_PROTOCOL and member not in HOSTS}
+        if "minLatency" in own:
+            kept.pop("decryption" if table is SOURCE_MEMBERS else "encryption", None)
+        if self._chance.random() < 0.8:
+            kept["name"] = f"end-{self._chance.randrange(10**6)}"
+        return {**kept, **known}
+
+    def _needed(self, member: str) -> Any:
+        if member.lower().endswith("port"):
+            return self._chance.randrange(1024, 65_000)
+        if member in HOSTS:
+            return "127.0.0.1"
+        return ["127.0.0.0/8"] if member == "cidrAllowList" else self._chance.choice(["127.0.0.0/8", "192.0.2.0/24", "203.0.113.7/32"])
