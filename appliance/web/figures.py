@@ -169,9 +169,9 @@ def lines_of(ends: Sequence[tuple[str, str]], chosen: Sequence[str]) -> list[Lin
     found: list[Line] = []
     for plot in PLOTS:
         if plot.side == "Sources":
-            found += [Line(plot, f"sources/{name}", name, name, plot.of_end) for name in sources if plot.of_end]
             if plot.of_flow and (len(sources) > 1 or plot.name in ("source-lost", "merge")):
                 found.append(Line(plot, "flow", "the flow", None, plot.of_flow))
+            found += [Line(plot, f"sources/{name}", name, name, plot.of_end) for name in sources if plot.of_end]
         else:
             if together:
                 found.append(Line(plot, "outputs", f"all {len(outputs)} outputs", None, plot.of_end))

@@ -18,6 +18,7 @@ from appliance.show import statuses
 from appliance.verdict import worst
 from appliance.web.guard import check_form
 from appliance.web.watch import View, Watch
+from firmware.alarms.board import read_alarms
 from firmware.audit import AuditError
 from firmware.model import RtpOutput, SrtListenerOutput, UdpOutput
 from firmware.places import Places
@@ -59,6 +60,7 @@ def metrics() -> Response:
 
 @pages.get("/status.json")
 def status_json() -> Response:
+    board = read_alarms(places())
     flows = [
         {
             "name": view.name,
@@ -70,10 +72,18 @@ def status_json() -> Response:
             "age_s": round(view.age_s, 1),
             "status": view.status,
             "capture": view.capture,
+            "alarms": board.of_flow(view.name),
         }
         for view in watch().views()
     ]
-    return Response(msgspec.json.encode({"at": time.time(), "problem": watch().problem, "flows": flows}), mimetype="application/json")
+    told = {
+        "at": time.time(),
+        "problem": watch().problem,
+        "flows": flows,
+        "alarms": board.of_flow(""),  # of the box itself
+        "alarms_watched": not board.stale,
+    }
+    return Response(msgspec.json.encode(told), mimetype="application/json")
 
 
 @pages.get("/flows/<name>/preview.jpg")
@@ -123,6 +133,8 @@ def _shown() -> dict[str, Any]:
         "played_with": _played_with,
         "old_picture_s": OLD_PICTURE_S,
         "account": account,
+        "board": read_alarms(places()),
+        "clock": account.clock,
     }
 
 

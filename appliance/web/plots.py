@@ -55,13 +55,13 @@ def metrics_page(name: str) -> str:
         abort(wrong.status, str(wrong))
     by_plot: dict[Plot, list[Drawn]] = {}
     for drawn in found.lines:
-        by_plot.setdefault(drawn.line.plot, []).append(drawn)
-    shown = [(plot, rows) for plot, rows in by_plot.items() if any(drawn.told for drawn in rows)]
+        if drawn.told:
+            by_plot.setdefault(drawn.line.plot, []).append(drawn)
     return render_template(
         "metrics.html",
         asked=asked,
         found=found,
-        shown=shown,
+        shown=list(by_plot.items()),
         ranges=RANGES,
         box=socket.gethostname(),
         view=_watch().view(name),
@@ -70,7 +70,7 @@ def metrics_page(name: str) -> str:
         faults=fault_rows(found),
         colours=_colours(found),
         clock=account.clock,
-        marks=alarm_marks(name),
+        alarms=[alarm for alarm in alarms_of(name) if alarm.active],
         fault_words=FAULT_WORDS,
         period=_words(found.window.period_s),
         most_chosen=MOST_CHOSEN,
@@ -195,12 +195,13 @@ def _told(asked: Question, found: Figures) -> dict[str, Any]:
                 "until": None if alarm.active else alarm.since,
                 "acknowledged": alarm.acknowledged is not None,
             }
-            for alarm in alarm_marks(asked.flow)
+            for alarm in alarms_of(asked.flow)
+            if alarm.flow
         ],
     }
 
 
-def alarm_marks(flow: str) -> list[Alarm]:
+def alarms_of(flow: str) -> list[Alarm]:
     """Of this flow, its ends and this box: raised ones and those that were cleared lately."""
     return [alarm for alarm in read_alarms(_watch().places).alarms if alarm.flow in (flow, "") and alarm.raised_at]
 

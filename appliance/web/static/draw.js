@@ -1,6 +1,8 @@
 "use strict";
 // One plot: its lines as the table beside it lists them, in the colours and strokes of the style sheet.
 
+const STEPS = Array.from({ length: 14 }, (_, power) => [1, 2, 5].map((step) => Number(`${step}e${power - 3}`))).flat(); // of an axis
+const MOMENTS = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 172800, 432000, 864000];
 const HIDDEN = { stroke: "transparent", width: 0, points: { show: false } };
 
 /** A colour of the style sheet, let through by `alpha`. */
@@ -19,7 +21,7 @@ function alone(plot, series) {
   return found.length ? found : null;
 }
 
-/** Marks of what is recorded: a line where an alarm was raised, its sign on top, a shade while it lasted. */
+/** Marks of what is recorded: a line where an alarm was raised, its sign on top of it, a bar while it lasted. */
 function drawAlarms(plot, alarms) {
   const { ctx, bbox } = plot;
   const dots = devicePixelRatio;
@@ -34,8 +36,8 @@ function drawAlarms(plot, alarms) {
     const to = alarm.until === null ? bbox.left + bbox.width : plot.valToPos(alarm.until, "x", true);
     if (to < bbox.left || from > bbox.left + bbox.width) continue;
     ctx.fillStyle = ctx.strokeStyle = style.getPropertyValue(critical ? "--bad" : "--warn").trim();
-    ctx.globalAlpha = 0.09;
-    ctx.fillRect(from, bbox.top, Math.max(dots, to - from), bbox.height);
+    ctx.globalAlpha = 0.55;
+    ctx.fillRect(from, bbox.top, Math.max(dots, to - from), 3 * dots);
     ctx.globalAlpha = 1;
     ctx.lineWidth = dots;
     ctx.setLineDash(critical ? [] : [4 * dots, 3 * dots]);
@@ -46,7 +48,7 @@ function drawAlarms(plot, alarms) {
     ctx.setLineDash([]);
     ctx.lineWidth = 2 * dots;
     ctx.beginPath();
-    const [x, y, half] = [Math.max(from, bbox.left + 6 * dots), bbox.top + 6 * dots, 4 * dots];
+    const [x, y, half] = [Math.max(from, bbox.left + 6 * dots), bbox.top + 9 * dots, 4 * dots];
     if (critical) {
       ctx.moveTo(x - half, y - half); ctx.lineTo(x + half, y + half);
       ctx.moveTo(x + half, y - half); ctx.lineTo(x - half, y + half);
@@ -95,24 +97,27 @@ class Plot {
     const axis = { stroke: quiet, grid, ticks: { show: false }, font: `12px ${style.fontFamily}` };
     const series = [{}];
     const bands = [];
+    const counts = this.unit === "packets";
+    const paths = counts ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
     for (const row of this.rows) {
       const line = getComputedStyle(row.querySelector(".swatch line"));
-      const dash = line.strokeDasharray === "none" ? [] : line.strokeDasharray.match(/[\d.]+/g).map(Number);
-      const paths = this.unit === "packets" ? uPlot.paths.stepped({ align: 1 }) : uPlot.paths.linear();
+      const dash = counts || line.strokeDasharray === "none" ? [] : line.strokeDasharray.match(/[\d.]+/g).map(Number);
       const points = { show: false, filter: alone, size: 4, fill: line.stroke };
+      const width = Math.min(counts ? 2 : 9, parseFloat(line.strokeWidth)) - 0.6;
       bands.push({ series: [series.length + 2, series.length + 1], fill: through(line.stroke, 0.16) });
-      series.push({ stroke: line.stroke, width: 1.8, dash, paths, points }, { ...HIDDEN }, { ...HIDDEN });
+      series.push({ stroke: line.stroke, width, dash, paths, points }, { ...HIDDEN }, { ...HIDDEN });
     }
     this.drawn = new uPlot({
       ...this.size(), series, bands,
+      padding: [10, 14, 0, 0],
       legend: { show: false },
       focus: { alpha: 0.25 },
       cursor: { y: false, sync: { key: "metrics" }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
       scales: { x: { range: () => [this.now.since, this.now.until - this.now.period] }, y: { range: (_, least, most) => [0, this.top(most)] } },
       axes: [
-        { ...axis, size: 28, space: 64, values: (_, marks, __, ___, step) => marks.map((at) => figures.moment(at, step)) },
+        { ...axis, size: 28, space: 64, incrs: MOMENTS, values: (_, marks, __, ___, step) => marks.map((at) => figures.moment(at, step)) },
         {
-          ...axis, size: 68, space: 34, gap: 6, incrs: this.unit === "packets" ? [1, 2, 5].flatMap((step) => [...Array(10).keys()].map((power) => step * 10 ** power)).sort((a, b) => a - b) : undefined,
+          ...axis, size: 68, space: 34, gap: 6, incrs: STEPS.filter((step) => this.unit !== "packets" || step >= 1),
           values: (_, marks, __, ___, step) => marks.map((value) => figures.step(value, this.unit, step)),
         },
       ],

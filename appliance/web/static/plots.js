@@ -67,23 +67,24 @@ function countFaults(told) {
 /** What stands on the page was made by the server: where other lines have something to say, it is made again. */
 function outgrown(told) {
   const other = now.until > 0 && told.lines.some((line) => !now.lines.has(`${line.plot} ${line.key}`));
-  const more = told.lines.some((line) => !document.getElementById(`plot-${line.plot}`) && line.values.some((value) => value !== null));
+  const stands = (line) => document.querySelector(`#plot-${line.plot} [data-key="${line.key}"]`);
+  const more = told.lines.some((line) => line.values.some((value) => value !== null) && !stands(line));
   return (other || more) && Date.now() - opened > 5000;
 }
 
-async function renewAlarms(alarms) {
-  const shown = (those) => JSON.stringify(those.map((alarm) => [alarm.id, alarm.until === null, alarm.acknowledged]));
-  const changed = now.until > 0 && shown(alarms) !== shown(now.alarms);
-  now.alarms = alarms;
+/** The verdict and the alarms in words: the server writes them. */
+async function renewWords(told) {
+  const words = JSON.stringify([told.word, told.alarms.map((alarm) => [alarm.id, alarm.until === null, alarm.acknowledged])]);
+  const changed = now.words !== undefined && now.words !== words;
+  now.words = words;
+  now.alarms = told.alarms;
   if (!changed) return;
-  const answer = await fetch(location.href, { cache: "no-store", signal: AbortSignal.timeout(10000) });
+  const answer = await fetch(location.pathname, { cache: "no-store", signal: AbortSignal.timeout(10000) });
   const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-  document.getElementById("alarms").replaceWith(fresh.getElementById("alarms"));
+  for (const part of ["verdict", "alarms"]) document.getElementById(part).replaceWith(fresh.getElementById(part));
 }
 
-function show(told) {
-  const verdict = document.querySelector("#verdict span");
-  if (verdict && told.word !== verdict.innerText.trim()) document.getElementById("verdict").replaceChildren(told.word);
+function show() {
   for (const line of now.lines.values()) line.summary = summed(line);
   if (plots.length) plots.forEach((plot) => plot.renew());
   else plots = [...document.querySelectorAll("[data-plot]")].map((section) => new Plot(section, now, zoom));
@@ -99,17 +100,16 @@ async function look() {
     if (!answer.ok) throw new Error(answer.statusText);
     const told = await answer.json();
     if (outgrown(told)) { location.reload(); return; }
-    await renewAlarms(told.alarms);
+    await renewWords(told);
     if (now.until && told.since === now.until) add(told);
     else if (now.until) { now.until = 0; setTimeout(look, 0); return; } // away for longer than the range is
     else begin(told);
     countFaults(told);
-    show(told);
+    show();
     page.dataset.until = now.until;
     silence.hidden = true;
     page.classList.remove("silent");
-  } catch (error) {
-    if (error instanceof TypeError && error.message.includes("null")) throw error;
+  } catch {
     silence.hidden = false;
     page.classList.add("silent");
   }
