@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import auditcli, grammar, keycli, lockcli, metricscli, peercli, plancli
+from appliance import alarmcli, auditcli, grammar, keycli, lockcli, metricscli, peercli, plancli
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -55,6 +55,7 @@ def _code_of(error: Exception) -> int | None:
         "StoreError": FAILED,
         "Locked": AUTH,
         "AuditError": FAILED,
+        "AlarmError": USAGE,
         "AccessKeyError": FAILED,
         "PeerError": FAILED,
         "Refused": FAILED,
@@ -139,6 +140,7 @@ def parser() -> argparse.ArgumentParser:
     lockcli.add(command)
     peercli.add(command)
     plancli.add(command)
+    alarmcli.add(command)
     for name, text in (
         ("send", "send a camera or a stream in the foreground"),
         ("recv", "receive a stream, or two copies of one, in the foreground"),

@@ -28,6 +28,7 @@ def run(engine: Engine, *, web_port: int | None, api: list[str] | None = None, w
         engine.extra.append(Child("web", "appliance.webd", lambda: b"", arguments=["--port", str(web_port), "--with-parent"]))
     if api is not None:
         engine.extra.append(Child("api", "appliance.apid", lambda: b"", arguments=[*api, "--with-parent"]))
+    engine.extra.append(Child("alarm notices", "appliance.alarmd", lambda: b"", arguments=["--with-parent"]))
     try:
         if when_up is not None:
             threading.Thread(target=when_up, args=(engine,), daemon=True).start()

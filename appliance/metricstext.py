@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, NamedTuple
 
+from firmware.alarms.board import Alarm
 from firmware.status import EndStatus, FlowStatus, HealthStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -154,7 +155,10 @@ OUTPUT = [
 ]
 
 
-def exposition(flows: Iterable[FlowStatus]) -> str:
+ALARM = _gauge("alarm_active", "1 while this alarm is raised, 0 for an hour after it was cleared.")
+
+
+def exposition(flows: Iterable[FlowStatus], alarms: Iterable[Alarm] = ()) -> str:
     """Everything, family by family, as the format wants it."""
     flows = list(flows)
     lines: list[str] = []
@@ -169,8 +173,13 @@ def exposition(flows: Iterable[FlowStatus]) -> str:
         ]
         for family, of_end in table:
             _add(lines, family, ((labels, of_end(end)) for labels, end in ends))
+    _add(lines, ALARM, ((_labels(_of_alarm(alarm)), alarm.active) for alarm in alarms))
     _add(lines, _gauge("exposition_time_seconds", "Unix time of this text."), [("", time.time())])
     return "\n".join(lines) + "\n"
+
+
+def _of_alarm(alarm: Alarm) -> Labels:
+    return ("alarm", alarm.alarm), ("severity", alarm.severity), ("flow", alarm.flow), ("end", alarm.end)
 
 
 def _add(lines: list[str], family: Family, told: Iterable[tuple[str, Told]]) -> None:

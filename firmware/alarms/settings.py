@@ -41,8 +41,9 @@ class Webhook(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=T
     url: str
     secret: str = ""  # name of the secret that signs
     clear: bool = False  # http, on purpose
+    ca: str = ""  # file with the certificates that are believed; empty: the system's
     events: bool = True  # what happens to flows too, not alarms alone
-    since: tuple[int, int] = (0, 0)  # notices before these numbers, of alarms and of events, are not its concern
+    since: tuple[int, int] = (0, 0)  # what was told up to these numbers, of alarms and of events, is not its concern
 
     def __post_init__(self) -> None:
         check_address(self.url, ("https", "http"), clear=self.clear)
@@ -72,6 +73,8 @@ class Mqtt(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, frozen=True
             check_secret_name(self.secret)
             if not self.user:
                 raise ValueError("user: a password needs a user")
+        if self.clear and self.ca:
+            raise ValueError("clear: without TLS there is no certificate to check; leave `ca` out")
         if self.topic.startswith(("/", "$")) or self.topic.endswith("/"):
             raise ValueError(f"topic: `{self.topic}` begins with / or $, or ends with /; write one like pressbox/truck-3")
 
@@ -94,6 +97,8 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         hooks = [webhook.name for webhook in self.webhooks]
         if len(hooks) != len(set(hooks)):
             raise ValueError("name: there are two webhooks of one name")
+        if "mqtt" in hooks:
+            raise ValueError("name: `mqtt` is the broker's; choose another name")
         self.every()
 
     def every(self) -> list[Rule]:

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, NamedTuple
 from firmware.alarms.points import open_to_all
 from firmware.audit.chain import parse
 from firmware.model import FlowError, parse_flow
+from firmware.store import Kept
 
 _UNLOCK = b'"UnlockFlow"'
 
@@ -36,7 +37,7 @@ class Definitions:
     """Of every flow, from the copy that the store renews after each change."""
 
     def __init__(self, store: Path) -> None:
-        self._good = store.with_name(store.name + ".good")
+        self._good = copy_of(store)
         self._seen: Stamp | None = None
         self.flows: dict[str, Wanted] = {}
 
@@ -51,14 +52,21 @@ class Definitions:
             return  # between two copies; the next look finds the new one
 
     def _read(self) -> dict[str, Wanted]:
-        quoted = str(self._good).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-        with closing(sqlite3.connect(f"file:{quoted}?mode=ro&immutable=1", uri=True)) as db:
-            rows: list[tuple[str, bytes, str]] = db.execute("SELECT name, flow, desired FROM flows").fetchall()
-        found = {}
-        for name, kept, desired in rows:
-            flow = parse_flow(kept)
-            found[name] = Wanted(desired == "ACTIVE", open_to_all(flow), {output.name: output.enabled for output in flow.outputs})
-        return found
+        return {
+            kept.flow.name: Wanted(kept.desired == "ACTIVE", open_to_all(kept.flow), {end.name: end.enabled for end in kept.flow.outputs})
+            for kept in read_copy(self._good)
+        }
+
+
+def copy_of(store: Path) -> Path:
+    return store.with_name(store.name + ".good")
+
+
+def read_copy(copy: Path) -> list[Kept]:
+    """The flows in the store's copy, which is replaced as a whole and never written to."""
+    quoted = str(copy).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
+    with closing(sqlite3.connect(f"file:{quoted}?mode=ro&immutable=1", uri=True)) as db:
+        return [Kept(parse_flow(flow), desired, notes) for flow, desired, notes in db.execute("SELECT flow, desired, notes FROM flows")]
 
 
 class Override(NamedTuple):
