@@ -55,7 +55,7 @@ def live_fragment() -> str:
 @pages.get("/metrics")
 def metrics() -> Response:
     """For Prometheus."""
-    return Response(exposition(statuses(places())), content_type=CONTENT_TYPE)
+    return Response(exposition(statuses(places()), read_alarms(places()).alarms), content_type=CONTENT_TYPE)
 
 
 @pages.get("/status.json")

@@ -113,14 +113,14 @@ def _asked(name: str) -> Question:
             raise Wrong(f"{words.shortened(field)}: unknown; allowed are {', '.join(FIELDS)}.")
         if field != "output" and len(given.getlist(field)) > 1:
             raise Wrong(f"{field}: write it once.")
-    range_, now_s = given.get("range", ""), time.time()
+    range_, now_s = given.get("range"), time.time()
     since, until = _second("since"), _second("until")
     if until is not None:
-        if range_:
+        if range_ is not None:
             raise Wrong("until: not together with range; write since and until, or range.")
         whole = asked = _window(since, until, now_s)
     else:
-        range_ = range_ or DEFAULT_RANGE
+        range_ = DEFAULT_RANGE if range_ is None else range_
         if range_ not in RANGES:
             raise Wrong(f"range: `{words.shortened(range_)}` is unknown; allowed are {', '.join(RANGES)}.")
         whole = asked = last(RANGES[range_], now_s)
@@ -128,7 +128,7 @@ def _asked(name: str) -> Question:
             since -= since % whole.period_s
             asked = whole._replace(since=min(max(since, whole.since), whole.until))
     ends = _book().ends(name, whole)
-    return Question(name, range_, asked, _chosen(name, ends), ends, now_s, whole)
+    return Question(name, range_ or "", asked, _chosen(name, ends), ends, now_s, whole)
 
 
 def _second(field: str) -> int | None:
