@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import changes, erasures, kills, paths, ways
+from . import changes, erasures, kills, paths, recipe, ways
 from .proof import Bench, Figures, health, judged, unharmed
 
 PCR_MS, PCR_NS = 40, 500  # TR 101 290, 2.3a and 2.4
@@ -47,6 +47,7 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Figures]] = {
     "kill-capture": kills.kill_capture,
     "hang-capture": kills.hang_capture,
     "kill-flow": kills.kill_flow,
+    "recipe": recipe.recipe,
     "air": air,
 }
 
