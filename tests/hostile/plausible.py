@@ -40,9 +40,28 @@ class Plausible:
         whole = {member: self._part(member, value) for member, value in body.items()}
         if operation == "CreateFlow" and "source" in whole and "sources" in whole:
             del whole[self._chance.choice(["source", "sources"])]
+        if operation in ("UpdateFlowSource", "UpdateFlowOutput"):
+            whole = self._end(whole, SOURCE_MEMBERS if operation.endswith("Source") else OUTPUT_MEMBERS, whole=False)
         if operation == "CreateFlow" and not whole.get("source") and not whole.get("sources"):
-            whole["sources"] = [self._end({}, SOURCE_MEMBERS) for _ in range(self._chance.choice([1, 1, 2]))]
+            whole["sources"] = [self._end({}, SOURCE_MEMBERS)]
+        if operation in ("CreateFlow", "AddFlowSources", "GrantFlowEntitlements") and self._chance.random() < 0.7:
+            self._fit(whole)
         return whole
+
+    def _fit(self, whole: dict[str, Any]) -> None:
+        """What has to go together."""
+        sources = whole.get("sources")
+        if isinstance(sources, list) and len(sources) > 1:
+            whole["sources"] = sources[:1]
+        if "name" in whole:
+            whole.pop("sourceFailoverConfig", None)
+        if "name" in whole and self._chance.random() < 0.5:
+            mode = self._chance.choice([{"failoverMode": "MERGE", "recoveryWindow": 500}, {"failoverMode": "FAILOVER"}, {}])
+            whole["sourceFailoverConfig"] = {"state": self._chance.choice(["ENABLED", "DISABLED"]), **mode}
+        for one in whole.get("entitlements") or []:
+            if isinstance(one, dict):
+                one.pop("encryption", None)
+                one["name"] = f"truck-{self._chance.randrange(10**6)}"
 
     def _part(self, member: str, value: Any) -> Any:
         if member not in TABLES:
@@ -51,17 +70,18 @@ class Plausible:
             return [self._end(one, TABLES[member]) for one in value[:3]]
         return self._end(value, TABLES[member])
 
-    def _end(self, given: Any, table: dict[str, set[str]]) -> Any:
+    def _end(self, given: Any, table: dict[str, set[str]], *, whole: bool = True) -> Any:
         """The members of one protocol, and all that it needs."""
         if not isinstance(given, dict):
             return given
         protocol = self._chance.choice(list(table))
         own = table[protocol]
-        known = {"protocol": protocol} | {member: self._needed(member) for member in sorted(own & NEEDED)}
+        known = {"protocol": protocol} if whole else {}
+        known |= {member: self._needed(member) for member in sorted(own & NEEDED) if whole}
         kept = {member: value for member, value in given.items() if member in own | ANY_PROTOCOL and member not in HOSTS}
         if "minLatency" in own:
             kept.pop("decryption" if table is SOURCE_MEMBERS else "encryption", None)
-        if self._chance.random() < 0.8:
+        if whole and self._chance.random() < 0.8:
             kept["name"] = f"end-{self._chance.randrange(10**6)}"
         return {**kept, **known}
 
