@@ -73,6 +73,8 @@ class MqttSender:
                 client.publish(f"{self._mqtt.topic}/status", "offline", qos=QOS, retain=True)
             client.disconnect()
             client.loop_stop()
+            if (left := client.socket()) is not None:  # where the broker refused us
+                left.close()
         self._up.clear()
 
     def _connect(self) -> None:
