@@ -58,7 +58,7 @@ class Hostile:
         schema = schemathesis.openapi.from_url(host.url + PATH)
         self.operations = {one.definition.raw["operationId"]: one for one in (found.ok() for found in schema.get_all_operations())}
         self._checks = CHECKS.get_by_names(list(CONFORMING))
-        self._strategies: dict[tuple[str, bool], st.SearchStrategy[Any]] = {}
+        self._strategies: dict[tuple[str, bool, bool], st.SearchStrategy[Any]] = {}
         lively = [row.operation for row in ROWS if row.does.isdecimal()]
         self._often = lively * LIVELY + ["CreateFlow", "AddFlowOutputs"] * LIVELY + list(self.operations)
         self._taken: list[tuple[float, Wire]] = []
@@ -94,22 +94,24 @@ class Hostile:
 
     def draw(self, data: st.DataObject) -> tuple[str, Any]:
         operation = data.draw(st.sampled_from(self._often))
-        right_one = data.draw(st.integers(0, 9)) < 7
-        case = data.draw(self._strategy(operation, right_one))
-        if right_one or self.chance.random() < 0.5:
-            if case.path_parameters and self.chance.random() < 0.85:
-                case.path_parameters = self.plausible.labels(dict(case.path_parameters))
-            if right_one and self.chance.random() < 0.8:
-                case.body = self.plausible.body(operation, case.body)
+        right_one, real = data.draw(st.integers(0, 9)) < 7, data.draw(st.integers(0, 9)) < 8
+        case = data.draw(self._strategy(operation, right_one, real))
+        if real and case.path_parameters:
+            case.path_parameters = self.plausible.labels(case.path_parameters)
+        if right_one and self.chance.random() < 0.8:
+            case.body = self.plausible.body(operation, case.body)
         return operation, case
 
-    def _strategy(self, operation: str, right_one: bool) -> st.SearchStrategy[Any]:
-        if (operation, right_one) not in self._strategies:
+    def _strategy(self, operation: str, right_one: bool, real: bool) -> st.SearchStrategy[Any]:
+        """`real`: labels are not drawn, for ARNs of what there is take their place."""
+        key = (operation, right_one, real)
+        if key not in self._strategies:
             one = self.operations[operation]
             wrong_is_possible = bool(one.body) or bool(one.query)
             mode = GenerationMode.POSITIVE if right_one or not wrong_is_possible else GenerationMode.NEGATIVE
-            self._strategies[operation, right_one] = one.as_strategy(generation_mode=mode)
-        return self._strategies[operation, right_one]
+            labels = {label.name: "" for label in one.path_parameters} if real else {}
+            self._strategies[key] = one.as_strategy(generation_mode=mode, **({"path_parameters": labels} if labels else {}))
+        return self._strategies[key]
 
     def signed(self, data: st.DataObject) -> None:
         operation, case = self.draw(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from random import Random
 from typing import Any
 
@@ -12,6 +13,7 @@ from firmware.places import Places
 from firmware.store import Store
 
 TABLES = {"source": SOURCE_MEMBERS, "sources": SOURCE_MEMBERS, "outputs": OUTPUT_MEMBERS}
+GONE = str(Arn("flow", "1-gone", "gone"))
 HOSTS = ("destination", "sourceListenerAddress")
 
 
@@ -19,11 +21,11 @@ class Plausible:
     def __init__(self, places: Places, chance: Random) -> None:
         self._places, self._chance = places, chance
 
-    def labels(self, labels: dict[str, Any]) -> dict[str, Any]:
-        """ARNs of one flow and its parts, in place of those that were drawn."""
+    def labels(self, labels: Iterable[str]) -> dict[str, str]:
+        """ARNs of one flow and its parts; of what it has none of, an ARN of something that is gone."""
         every = Store(self._places.store).list()
         if not every:
-            return labels
+            return dict.fromkeys(labels, GONE)
         notes = notes_of(self._chance.choice(every))
         parts = {
             "FlowArn": [notes.arn],
@@ -32,7 +34,7 @@ class Plausible:
             "EntitlementArn": [one.arn for one in notes.entitlements],
             "ResourceArn": list(notes.all_tags()),
         }
-        return {label: self._chance.choice(parts.get(label) or [value]) for label, value in labels.items()}
+        return {label: self._chance.choice(parts.get(label) or [GONE]) for label in labels}
 
     def body(self, operation: str, body: Any) -> Any:
         if not isinstance(body, dict):
