@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
 import os
 import sys
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import alarmcli, auditcli, grammar, keycli, lockcli, metricscli, peercli, plancli
+from appliance import alarmcli, auditcli, grammar, keycli, lockcli, metricscli, peercli, plancli, secretcli
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -125,16 +124,7 @@ def parser() -> argparse.ArgumentParser:
     cut.add_argument("output", help="name of its output")
     cut.add_argument("--seconds", type=_seconds, default=5.0, help="how long, 30 at most (default: 5)")
 
-    secret = command(
-        "secret",
-        _secret,
-        "keep passphrases and SRTP keys by name, so that they are in no flow, log or command line",
-        grammar.SECRETS,
-    )
-    secret.add_argument("action", choices=["set", "generate", "list", "delete"], help="set reads from standard input")
-    secret.add_argument("name", nargs="?", help="name of the secret")
-    secret.add_argument("--srtp", action="store_true", help="a key for srtp://: 44 random bytes in base64, in place of a passphrase")
-
+    secretcli.add(command)
     keycli.add(command)
     auditcli.add(command)
     lockcli.add(command)
@@ -288,36 +278,6 @@ def _cut(options: argparse.Namespace) -> int:
     from appliance.service import Service
 
     Service(Places.from_environment()).cut(options.flow, options.output, options.seconds)
-    return OK
-
-
-def _secret(options: argparse.Namespace) -> int:
-    from firmware.secrets import SecretError, Secrets, generate, generate_srtp_key, parse_srtp_key
-
-    places = Places.from_environment()
-    places.create()
-    secrets = Secrets(places.secrets)
-    if options.action == "list":
-        print("".join(f"{name}\n" for name in secrets.names()), end="")
-        return OK
-    if not options.name:
-        raise Failure(USAGE, f"secret {options.action}: write the name of the secret")
-    if options.action == "delete":
-        if options.name not in secrets.names():
-            raise Failure(FAILED, f"there is no secret `{options.name}`; `pressbox secret list` shows those there are")
-        secrets.delete(options.name)
-    elif options.action == "generate":
-        secrets.set(options.name, generate_srtp_key() if options.srtp else generate())
-        print(f"{options.name} is in {secrets.path(options.name)}")
-    else:
-        asked = "SRTP key: " if options.srtp else "passphrase: "
-        value = getpass.getpass(asked) if sys.stdin.isatty() else sys.stdin.readline().rstrip("\n")
-        if options.srtp:
-            try:
-                parse_srtp_key(value)
-            except SecretError as error:
-                raise SecretError(f"the secret `{options.name}` is not set: {error}") from None
-        secrets.set(options.name, value)
     return OK
 
 

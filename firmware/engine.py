@@ -59,6 +59,7 @@ class FlowRun:
             Job(
                 flow=self.flow,
                 secrets={secret: self.secrets.get(secret) for secret in self.flow.secrets},
+                former={secret: former.value for secret in self.flow.secrets if (former := self.secrets.former(secret))},
                 snapshot=str(places.snapshot(name)),
                 handoff=str(places.handoff(name)),
                 slate=str(self.captures.slate) if self.captures else "",
@@ -75,18 +76,24 @@ class FlowRun:
             self.captures = Captures(flow.name, flow.camera, self.places) if flow.camera else None
         self._told = False
 
+    def tell_again(self) -> None:
+        """A secret is another one: whose it is, the worker finds out."""
+        self._told = False
+
     def keep(self, now_ns: int) -> None:
         try:
             if not self._told:
-                self.worker.tell(self._job())
                 self._told = True
+                self.worker.tell(self._job())
             self.worker.keep(now_ns)
             self.error = ""
         except (SecretError, OSError) as error:  # a secret that went away; no more processes or files to be had
             if str(error) != self.error:
                 self.error = str(error)
                 log.warning("flow %s: %s", self.flow.name, error)
-            return
+            if not self.worker.running:  # one that runs goes on with what it knows
+                self._told = False
+                return
         if self.captures:
             self.captures.keep(now_ns)
         self._watch(now_ns)
@@ -140,6 +147,7 @@ class Engine:
         self._runs: dict[str, FlowRun] = {}
         self._standby: set[str] = set()
         self._idle_ns = 0
+        self._secrets_stamp = self.secrets.stamp
         self._lock = _lock(places)
         self._control = _listen(places)
 
@@ -185,12 +193,17 @@ class Engine:
 
     def _keep(self) -> None:
         now_ns = time.monotonic_ns()
+        if self.secrets.stamp != self._secrets_stamp:
+            self._secrets_stamp = self.secrets.stamp
+            for run in self._runs.values():
+                run.tell_again()
         for run in self._runs.values():
             run.keep(now_ns)
         for child in self.extra:
             child.keep(now_ns)
         if now_ns - self._idle_ns > IDLE_SNAPSHOT_NS:
             self._idle_ns = now_ns
+            self.secrets.expire()
             self._write_idle()
 
     def _write_idle(self) -> None:

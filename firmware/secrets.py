@@ -6,8 +6,11 @@ import base64
 import binascii
 import os
 import re
+import time
 from pathlib import Path
 from secrets import token_bytes
+
+import msgspec
 
 PASSPHRASE_BYTES = range(10, 80)  # what SRT takes
 SRTP_KEY_BYTES = 44  # 32 of master key, 12 of master salt (RFC 7714, 12)
@@ -57,6 +60,16 @@ def check_passphrase(value: str) -> str:
     return value
 
 
+class Former(msgspec.Struct, frozen=True):
+    """What a secret was before, and until when (Unix time) that is taken as well."""
+
+    until_s: float
+    value: str
+
+    def __repr__(self) -> str:
+        return f"Former(until_s={self.until_s})"
+
+
 class Secrets:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -85,10 +98,7 @@ class Secrets:
     def set(self, name: str, value: str) -> None:
         """Keep the secret; whoever reads meanwhile gets the old value or the new one."""
         path = self.path(name)
-        try:
-            check_passphrase(value)
-        except SecretError as error:
-            raise SecretError(f"the secret `{name}` is not set: {error}") from None
+        self.check(name, value)
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = self.folder / f".{name}.{os.getpid()}.{token_bytes(4).hex()}"
         try:
@@ -99,7 +109,51 @@ class Secrets:
             raise SecretError(f"the secret `{name}` cannot be written to {path}: {error.strerror}") from None
         sync_folder(self.folder)
 
+    def check(self, name: str, value: str) -> None:
+        try:
+            check_passphrase(value)
+        except SecretError as error:
+            raise SecretError(f"the secret `{name}` is not set: {error}") from None
+
+    def replace(self, name: str, value: str, *, former_for_s: float = 0) -> None:
+        """As `set`; the value that it had is taken, too, for so long."""
+        self.check(name, value)
+        if former_for_s:
+            former = Former(until_s=time.time() + former_for_s, value=self.get(name))
+            fresh = self.folder / f".{name}.{os.getpid()}.{token_bytes(4).hex()}"
+            write_private(fresh, msgspec.json.encode(former))
+            os.replace(fresh, self._former(name))
+        else:
+            self._former(name).unlink(missing_ok=True)
+        self.set(name, value)
+
+    def former(self, name: str) -> Former | None:
+        """The value before, while it is taken."""
+        try:
+            found = msgspec.json.decode(self._former(name).read_bytes(), type=Former)
+        except (OSError, msgspec.DecodeError):
+            return None
+        return found if time.time() < found.until_s else None
+
+    def _former(self, name: str) -> Path:
+        return self.folder / f".{check_secret_name(name)}.former"
+
+    def expire(self) -> None:
+        """Take away what is over."""
+        for path in self.folder.glob(".*.former"):
+            if self.former(path.name[1:].removesuffix(".former")) is None:
+                path.unlink(missing_ok=True)
+
+    @property
+    def stamp(self) -> int:
+        """Another one whenever a secret is another one."""
+        try:
+            return self.folder.stat().st_mtime_ns
+        except OSError:
+            return 0
+
     def delete(self, name: str) -> None:
+        self._former(name).unlink(missing_ok=True)
         self.path(name).unlink(missing_ok=True)
 
     def names(self) -> list[str]:

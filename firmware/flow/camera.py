@@ -43,6 +43,9 @@ class CameraSource:
             readers[self._capture.fileno()] = self._read
         return readers
 
+    def rekey(self, current: str, former: str) -> bool:
+        return True
+
     def network_changed(self) -> None:
         """Nothing to a camera."""
 

@@ -54,6 +54,9 @@ class Unopened:
     def tick(self, now_ns: int) -> None:
         return
 
+    def rekey(self, current: str, former: str) -> bool:
+        return False
+
     def cut(self, until_ns: int) -> None:
         return
 
@@ -95,8 +98,11 @@ def open_output(spec: Output, secret: str, fan: Fan, *, in_background: bool) -> 
         key = parse_srtp_key(secret) if spec.secret else None
         seal = fan.seal(key) if key else None
         if isinstance(spec, RtpFecOutput):
-            return FecOutput(spec, seal, key, in_background=in_background)
-        return DatagramOutput(spec, seal, in_background=in_background)
+            output: DatagramOutput = FecOutput(spec, seal, key, in_background=in_background)
+        else:
+            output = DatagramOutput(spec, seal, in_background=in_background)
+        output.reseal = fan.seal
+        return output
     if isinstance(spec, RistOutput):
         from firmware.flow.rist import RistSend
 

@@ -6,6 +6,7 @@ it was last served, once the first of it has waited that long.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -40,12 +41,17 @@ class Fan:
         """True while something gathered is to be served."""
         self._groups: dict[int, _Group] = {}
         self._seals: dict[bytes, Seal] = {}
+        self._used: set[bytes] = set()  # digests of the keys that were ever in use
         self._wants_rtp = False
 
     def seal(self, key: bytes) -> Seal:
         """The one that all outputs with this key share, so that both paths carry the same packets."""
         if key not in self._seals:
-            self._seals[key] = Seal(key, self.number.ssrc, self.number.index)
+            digest = hashlib.sha256(key).digest()
+            # A key that is new begins in turn 0, where every receiver looks first; one that comes back goes on beyond what it sealed
+            index = self.number.index if digest in self._used else self.number.index & 0xFFFF
+            self._used.add(digest)
+            self._seals[key] = Seal(key, self.number.ssrc, index)
         return self._seals[key]
 
     def arrange(self, outputs: Iterable[FlowOutput]) -> None:

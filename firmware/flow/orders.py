@@ -17,10 +17,11 @@ class Cut(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
 
 class Job(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """What a flow worker is told. `secrets` by name; paths are absolute."""
+    """What a flow worker is told. `secrets` by name; `former` values are taken beside them for a while. Paths are absolute."""
 
     flow: Flow | None = None
     secrets: dict[str, str] = {}
+    former: dict[str, str] = {}
     snapshot: str = ""
     handoff: str = ""
     slate: str = ""

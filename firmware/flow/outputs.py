@@ -16,6 +16,7 @@ from firmware.flow.tally import Tally
 from firmware.model import Output, RtpFecOutput, RtpOutput, Source, UdpOutput
 from firmware.net.srtp import Seal
 from firmware.net.udp import Sender, is_ours, open_sender
+from firmware.secrets import parse_srtp_key
 from firmware.status import EndStatus
 from firmware.wire.fec import COLUMN, ROW
 from firmware.wire.fecencoder import FecEncoder
@@ -49,6 +50,10 @@ class FlowOutput(Protocol):
     def network_changed(self) -> None:
         """A link or an address of this machine is not what it was."""
 
+    def rekey(self, current: str, former: str) -> bool:
+        """Go on with another value of its secret; the former one is good for a while yet. False: it has to be opened anew for that."""
+        ...
+
     def cut(self, until_ns: int) -> None:
         """Behave until then as if the path were cut."""
 
@@ -70,6 +75,8 @@ class DatagramOutput:
         self.spec: UdpOutput | RtpOutput = spec
         self.wants_rtp = isinstance(spec, RtpOutput)
         self.seal = seal
+        self.reseal: Callable[[bytes], Seal] | None = None
+        """Makes the seal of another key; without it there is no other key to take."""
         self.tally = Tally()
         self._unheard_ns = 0  # when the far end's machine last said that nobody listens
         self._cut_until_ns = 0
@@ -174,6 +181,13 @@ class DatagramOutput:
         self._sockets = []
         self._look_up()
 
+    def rekey(self, current: str, former: str) -> bool:
+        """In place, for from another port it would be another sender. The receiver takes both keys by then."""
+        if self.reseal is None:
+            return False
+        self.seal = self.reseal(parse_srtp_key(current))
+        return True
+
     @property
     def far_address(self) -> str:
         return str(self._sockets[0].getpeername()[0]) if self._sockets else ""
@@ -229,6 +243,11 @@ class FecOutput(DatagramOutput):
             _, columns, rows = self._sockets
             self._put_fec(columns, [packet for stream, packet in made if stream == COLUMN], now_ns)
             self._put_fec(rows, [packet[:8] + self._row_ssrc + packet[12:] for stream, packet in made if stream == ROW], now_ns)
+
+    def rekey(self, current: str, former: str) -> bool:
+        if self._fec_seal is not None:
+            self._fec_seal = Seal(parse_srtp_key(current), self._ssrc, 0)
+        return super().rekey(current, former)
 
     def _put_fec(self, way: Sender, packets: list[bytes], now_ns: int) -> None:
         if packets:

@@ -152,6 +152,9 @@ class RistLeg:
         tally.bytes += len(data)
         self._inbox.append((self.leg, self._unwrap(number), data, now_ns))
 
+    def rekey(self, current: str, former: str) -> bool:
+        return False
+
     def network_changed(self) -> None:
         """It listens on an address, whatever the link does."""
 
@@ -243,6 +246,9 @@ class RistSend:
     def far_address(self) -> str:
         """Of the first path, where it is written as an address: librist tells none."""
         return self._paths[0].host if is_address(self._paths[0].host) else ""
+
+    def rekey(self, current: str, former: str) -> bool:
+        return False
 
     def network_changed(self) -> None:
         """Where no path answers, or the address that one was bound to is gone, open anew at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -25,14 +26,18 @@ class Rebuilt:
     at_ns: int  # when it would have come
 
 
+def _openings(key: bytes) -> list[Opening]:
+    return [Opening(key) for _ in range(3)]
+
+
 class RtpStream:
     """Of one sender at a time. `open` each datagram, look whether a sender `begins`, `number` its packets, and take the repairs."""
 
     def __init__(self, key: bytes | None, *, fec: bool) -> None:
         self.decoder = FecDecoder() if fec else None
         self.repaired = 0
-        # The streams count their turns each for itself
-        self._openings = [Opening(key) for _ in range(3)] if key else None
+        # By key, what opened the newest packet first; the three streams count their turns each for itself
+        self._openings = {key: _openings(key)} if key else {}
         self._ssrc: int | None = None
         self._unwrap = Unwrap(16)
         self._lowest = self._highest = 0
@@ -45,7 +50,20 @@ class RtpStream:
 
     def open(self, datagram: bytes, port: int, now_ns: int) -> bytes | None:
         """The datagram in the clear; None where it is not authentic. `port` is 0, 1 (columns) or 2 (rows)."""
-        return datagram if self._openings is None else self._openings[port](datagram, now_ns)
+        if not self._openings:
+            return datagram
+        clear = None
+        for key, openings in self._openings.items():
+            clear = openings[port](datagram, now_ns)
+            if clear is not None:
+                if port == 0 and key is not next(iter(self._openings)):
+                    self._openings = {key: openings} | self._openings
+                break
+        return clear
+
+    def rekey(self, keys: Sequence[bytes]) -> None:
+        """Take what is sealed with any of these."""
+        self._openings = {key: self._openings.get(key) or _openings(key) for key in keys}
 
     def begins(self, packet: rtp.RtpPacket) -> bool:
         """True when a sender begins with this packet: all numbers are new."""

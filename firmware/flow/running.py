@@ -20,6 +20,7 @@ from firmware.flow.ends import CANNOT_OPEN, Unopened, open_output, open_source
 from firmware.flow.fan import Fan
 from firmware.flow.orders import Cut, Job
 from firmware.flow.outputs import FlowOutput
+from firmware.flow.passphrases import Renewal
 from firmware.flow.recover import Recover, Straight, recover_for
 from firmware.flow.sources import RESTART, Arrival, DatagramSource, FlowSource
 from firmware.flow.watch import Watch
@@ -63,6 +64,7 @@ class RunningFlow:
         self._fan = Fan()
         self._watch: Watch
         self._tried_ns = 0
+        self._renewal = Renewal()
         self._key_pictures = KeyPictures() if job.key_picture else None
         self._open_sources()
         self._open_outputs()
@@ -72,7 +74,8 @@ class RunningFlow:
 
     def apply(self, job: Job, flow: Flow) -> None:
         """Become `flow`. Outputs that stay as they are notice nothing; sources are opened anew only when they changed."""
-        before, self._job, self.flow = self.flow, job, flow
+        before, self.flow = self.flow, flow
+        known, self._job = self._job, job
         if _receiving(before) != _receiving(flow):
             for source in self._sources:
                 source.close()
@@ -80,6 +83,25 @@ class RunningFlow:
         elif before.pacing != flow.pacing:
             self._pacer = _pacer_of(flow)
         self._open_outputs()
+        values = (known.secrets, known.former), (job.secrets, job.former)
+        self._rekey({name for name in job.secrets if _values(values[0], name) != _values(values[1], name)})
+
+    def _rekey(self, changed: set[str]) -> None:
+        """Have the ends go on with secrets of which the values changed: in place where they can."""
+        secrets, former = self._job.secrets, self._job.former
+        for leg, (spec, source) in enumerate(zip(self.flow.sources, self._sources, strict=True)):
+            name = getattr(spec, "secret", "")
+            if name in changed and not source.rekey(secrets[name], former.get(name, "")):
+                source.close()
+                self._sources[leg] = self._open_source(leg, spec)
+        for name, output in self._outputs.items():
+            secret = getattr(self._specs[name], "secret", "")
+            if secret in changed and not output.rekey(secrets[secret], former.get(secret, "")):
+                output.close()
+                self._outputs[name] = self._open_output(self._specs[name])
+        if changed:
+            self._fan.arrange(self._outputs.values())
+            self._choose_rhythm()
 
     def _open_sources(self) -> None:
         self._camera = None
@@ -96,7 +118,9 @@ class RunningFlow:
                 self._camera = CameraSource(spec, Path(self._job.handoff), slate, time.monotonic_ns(), self._look_again)
                 return self._camera
             deliver = self._recover.push if self._watch.straight else self._deliver
-            return open_source(spec, leg, self._secret(spec), deliver, self._restart, self._inbox, self._wake)
+            opened = open_source(spec, leg, self._secret(spec), deliver, self._restart, self._inbox, self._wake)
+            self._tell_former(spec, opened)
+            return opened
         except CANNOT_OPEN as error:
             return self._unopened(spec, error)
 
@@ -115,12 +139,19 @@ class RunningFlow:
 
     def _open_output(self, spec: Output) -> FlowOutput:
         try:
-            return open_output(spec, self._secret(spec), self._fan, in_background=not self._strict)
+            opened = open_output(spec, self._secret(spec), self._fan, in_background=not self._strict)
+            self._tell_former(spec, opened)
+            return opened
         except CANNOT_OPEN as error:
             return self._unopened(spec, error)
 
     def _secret(self, spec: Source | Output) -> str:
         return self._job.secrets.get(spec.secret, "") if isinstance(spec, Keyed) else ""
+
+    def _tell_former(self, spec: Source | Output, opened: FlowSource | FlowOutput) -> None:
+        former = self._job.former.get(getattr(spec, "secret", ""), "")
+        if former:
+            opened.rekey(self._secret(spec), former)
 
     def _unopened(self, spec: Source | Output, error: Exception) -> Unopened:
         if self._strict:
@@ -258,6 +289,7 @@ class RunningFlow:
         for source in self._sources:
             if isinstance(source, DatagramSource):
                 source.tick(now_ns)
+        self._renewal.tick([*self._sources, *outputs], now_ns)
         self._watch.tick(now_ns)
         self._watch.look_at_ways(outputs, now_ns)
         for text in self._recover.events:
@@ -301,6 +333,11 @@ class RunningFlow:
             source.close()
         for output in self._outputs.values():
             output.close()
+
+
+def _values(known: tuple[dict[str, str], dict[str, str]], name: str) -> tuple[str, str]:
+    secrets, former = known
+    return secrets.get(name, ""), former.get(name, "")
 
 
 def _receiving(flow: Flow) -> tuple[object, ...]:

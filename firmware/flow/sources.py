@@ -15,6 +15,7 @@ from firmware.flow.tally import Tally
 from firmware.model import RtpFecSource, RtpSource, UdpSource
 from firmware.net.portfilter import Door
 from firmware.net.udp import open_receiver
+from firmware.secrets import parse_srtp_key
 from firmware.status import EndStatus
 from firmware.wire import rtp
 from firmware.wire.fec import COLUMN, ROW
@@ -51,6 +52,10 @@ class FlowSource(Protocol):
 
     def network_changed(self) -> None:
         """A link or an address of this machine is not what it was."""
+
+    def rekey(self, current: str, former: str) -> bool:
+        """Take what comes by another value of its secret, and by the former one. False: it has to be opened anew for that."""
+        ...
 
     def status(self, now_ns: int) -> EndStatus: ...
 
@@ -95,6 +100,11 @@ class DatagramSource:
         readers: dict[int, Callable[[int], None]] = {media.fileno(): self._read}
         readers |= {opened.fileno(): partial(self._read_fec, port) for port, opened in enumerate(fec, 1)}
         return readers
+
+    def rekey(self, current: str, former: str) -> bool:
+        if self._stream is not None:
+            self._stream.rekey([parse_srtp_key(secret) for secret in (current, former) if secret])
+        return True
 
     def tick(self, now_ns: int) -> None:
         """Ten times a second: often enough to notice that a sender is gone, and to hear others again."""

@@ -8,6 +8,7 @@ from typing import Literal
 
 from firmware.flow.admission import Allowlist
 from firmware.flow.batch import Batch
+from firmware.flow.passphrases import BY_FORMER, Passphrases
 from firmware.flow.srtsource import FORBIDDEN, HELD, encryption, redial_delay_s, was_refused
 from firmware.flow.tally import Tally
 from firmware.model import SrtCallerOutput, SrtListenerOutput
@@ -36,6 +37,7 @@ class Connection:
         """`spread`: what is sent together was gathered since the last time, and the receiver gives it back at that pace."""
         self.socket = socket
         self.backlog: deque[bytes] = deque()
+        self.passphrase = ""  # by which a receiver came in
         self._spread = spread
         self._sent_ns = 0
         self._heard = (0, 0)  # acknowledgements, and packets sent when they last grew
@@ -101,7 +103,8 @@ class SrtCaller:
         self.tally = Tally()
         self.message = ""
         self.unconnected: Literal["connecting", "failed"] = "connecting"  # failed while the far end says no
-        self._passphrase = passphrase
+        self._passphrases = Passphrases(passphrase)
+        self._in_use = passphrase  # by the connection that is up
         self._connection: Connection | None = None
         self._dialling: srt.Socket | None = None
         self._figures: srt.Statistics | None = None
@@ -152,6 +155,26 @@ class SrtCaller:
         else:
             self._changed.set()
 
+    def rekey(self, current: str, former: str) -> bool:
+        """Dial with these passphrases from now on. A connection by another one ends."""
+        self._passphrases.become(current, former)
+        if self._connection is not None and not self._passphrases.takes(self._in_use):
+            self.redial()
+        elif self._connection is None:
+            self._changed.set()
+        return True
+
+    @property
+    def is_up(self) -> bool:
+        return self._connection is not None
+
+    @property
+    def outdated(self) -> bool:
+        return self.is_up and self._passphrases.is_outdated(self._in_use)
+
+    def redial(self) -> None:
+        self._drop("its passphrase is another one now")
+
     def cut(self, until_ns: int) -> None:
         self._cut_until_ns = until_ns
         self._drop("cut on purpose")
@@ -173,13 +196,14 @@ class SrtCaller:
             if self._cut_until_ns:
                 self._changed.wait()
                 continue
+            passphrase = self._passphrases.to_dial()
             try:
                 with srt.open_caller(
                     spec.host,
                     spec.port,
                     latency_ms=spec.latency_ms,
                     sending=True,
-                    passphrase=self._passphrase,
+                    passphrase=passphrase,
                     key_bits=spec.key_bits,
                     stream_id=spec.stream_id,
                     bind_address=spec.bind_address,
@@ -192,6 +216,7 @@ class SrtCaller:
                     refusals = HELD
                     self.message = ""
                     self.unconnected = "connecting"
+                    self._in_use = passphrase
                     self._connection = Connection(socket, spread=spec.gather_ms > 0)
                     self._was_connected = True
                     self._changed.wait()
@@ -199,6 +224,8 @@ class SrtCaller:
             except (srt.SrtError, OSError) as error:
                 self._dialling = None
                 self.message = str(error)
+                if isinstance(error, srt.SrtRefused) and self._passphrases.refused(passphrase, error.code):
+                    continue
                 refusals = refusals + 1 if was_refused(error) else HELD if self._was_connected else 0
                 self.unconnected = "failed" if refusals > 0 else "connecting"
             if not self._closing and not self._cut_until_ns:
@@ -217,7 +244,7 @@ class SrtCaller:
             name=self.spec.name,
             protocol="srt-caller",
             state=state,
-            message=self.message,
+            message=BY_FORMER if state == "connected" and self._in_use != self._passphrases.current else self.message,
             peer=f"{self.spec.host}:{self.spec.port}",
             packets=tally.packets,
             bytes=tally.bytes,
@@ -250,7 +277,7 @@ class SrtListener:
         self.tally = Tally()
         self.message = ""
         self._allowed = Allowlist(spec.allow)
-        self._passphrase = passphrase
+        self._passphrases = Passphrases(passphrase)
         self._receivers: list[Connection] = []
         self._figures: dict[Connection, srt.Statistics] = {}
         self._resent = self._lost = 0  # of receivers that left
@@ -269,7 +296,7 @@ class SrtListener:
         wrong_stream = self.spec.stream_id and caller.stream_id != self.spec.stream_id
         if caller.address not in self._allowed or wrong_stream or len(self._receivers) >= MAX_RECEIVERS:
             return srt.Reject(FORBIDDEN)
-        return srt.Admission(self._passphrase)
+        return srt.Admission(self._passphrases.to_offer(caller.address, caller.port))
 
     def send(self, datagrams: Batch, now_ns: int) -> None:
         if now_ns < self._cut_until_ns:
@@ -285,7 +312,10 @@ class SrtListener:
     def tick(self, now_ns: int) -> None:
         try:
             while (socket := self._listener.accept()) is not None:
-                self._receivers.append(Connection(socket, spread=self.spec.gather_ms > 0))
+                receiver = Connection(socket, spread=self.spec.gather_ms > 0)
+                self._receivers.append(receiver)
+                if socket.far_end is not None:
+                    receiver.passphrase = self._passphrases.let_in(socket.far_end.host, socket.far_end.port)
                 self.message = ""
         except srt.SrtBroken as error:
             self.message = str(error)
@@ -297,6 +327,14 @@ class SrtListener:
 
     def network_changed(self) -> None:
         """It listens on an address, whatever the link does."""
+
+    def rekey(self, current: str, former: str) -> bool:
+        """Let in with these passphrases from now on. A receiver that came in with another one must come again."""
+        self._passphrases.become(current, former)
+        for receiver in tuple(self._receivers):
+            if not self._passphrases.takes(receiver.passphrase):
+                self._hang_up(receiver, "its passphrase is no longer good")
+        return True
 
     def _hang_up(self, receiver: Connection, why: str) -> None:
         self.message = why

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import ClassVar, Literal
 
 from firmware.flow.admission import Allowlist
+from firmware.flow.passphrases import BY_FORMER, Passphrases
 from firmware.flow.sources import INCUMBENT_NS, RESTART, Arrival
 from firmware.flow.tally import Tally
 from firmware.model import Srt, SrtCallerSource, SrtListenerSource
@@ -46,7 +47,8 @@ class SrtLeg(ABC):
         self.leg = leg
         self.tally = Tally()
         self.message = ""
-        self._passphrase = passphrase
+        self._passphrases = Passphrases(passphrase)
+        self._in_use = passphrase  # by the connection that is up
         self._inbox = inbox
         self._wake = wake
         self._socket: srt.Socket | None = None
@@ -129,7 +131,7 @@ class SrtLeg(ABC):
             name=self.spec.name,
             protocol=self.protocol,
             state="connected" if figures is not None else self.unconnected,
-            message=self.message,
+            message=BY_FORMER if figures is not None and self._in_use != self._passphrases.current else self.message,
             peer=str(connection.far_end) if connection is not None else "",
             packets=tally.packets,
             bytes=tally.bytes,
@@ -143,6 +145,14 @@ class SrtLeg(ABC):
             buffer_ms=figures.receive_buffer_ms if figures else None,
             encryption=encryption(self.spec),
         )
+
+    def rekey(self, current: str, former: str) -> bool:
+        """Take these passphrases from now on. A connection by another one ends."""
+        self._passphrases.become(current, former)
+        connection = self._socket
+        if connection is not None and not self._passphrases.takes(self._in_use):
+            connection.close()
+        return True
 
     @abstractmethod
     def network_changed(self) -> None:
@@ -178,7 +188,7 @@ class SrtListenerLeg(SrtLeg):
             return srt.Reject(FORBIDDEN)
         if self._socket is not None and self._heard_lately():
             return srt.Reject(CONFLICT)
-        return srt.Admission(self._passphrase)
+        return srt.Admission(self._passphrases.to_offer(caller.address, caller.port))
 
     def _run(self) -> None:
         while not self._closing.is_set():
@@ -192,6 +202,8 @@ class SrtListenerLeg(SrtLeg):
                 continue
             if self._socket is not None:
                 self._socket.close()
+            if caller.far_end is not None:
+                self._in_use = self._passphrases.let_in(caller.far_end.host, caller.far_end.port)
             threading.Thread(target=self._read, args=(caller,), name=f"srt {self.spec.name} read", daemon=True).start()
 
     def _interrupt(self) -> None:
@@ -222,13 +234,14 @@ class SrtCallerLeg(SrtLeg):
     def _run(self) -> None:
         refusals = 0
         while not self._closing.is_set():
+            passphrase = self._passphrases.to_dial()
             try:
                 connection = srt.open_caller(
                     self._host,
                     self.spec.port,
                     latency_ms=self.spec.latency_ms,
                     sending=False,
-                    passphrase=self._passphrase,
+                    passphrase=passphrase,
                     key_bits=self.spec.key_bits,
                     stream_id=self.spec.stream_id,
                     bind_address=self._bind_address,
@@ -238,16 +251,32 @@ class SrtCallerLeg(SrtLeg):
                 self._socket = connection
                 connection.wait_connected()
                 self.unconnected = "connecting"
+                self._in_use = passphrase
                 heard_ns = self._heard_ns
                 self._read(connection)
                 refusals = 0 if self._heard_ns > heard_ns else refusals + 1
             except (srt.SrtError, OSError) as error:
                 self._socket = None
                 self.message = str(error)
+                if isinstance(error, srt.SrtRefused) and self._passphrases.refused(passphrase, error.code):
+                    continue
                 refusals = refusals + 1 if was_refused(error) else 0
                 self.unconnected = "failed" if refusals else "connecting"
             self._hurry.wait(redial_delay_s(refusals))
             self._hurry.clear()
+
+    @property
+    def is_up(self) -> bool:
+        return self._socket is not None and self._heard_lately()
+
+    @property
+    def outdated(self) -> bool:
+        return self.is_up and self._passphrases.is_outdated(self._in_use)
+
+    def redial(self) -> None:
+        connection = self._socket
+        if connection is not None:
+            connection.close()
 
     def _interrupt(self) -> None:
         self._hurry.set()  # `close` closes the connection that it waits for
