@@ -16,13 +16,14 @@ from firmware.alarms.world import Wanted
 from firmware.metrics.measure import Dimension, Values, settled
 from firmware.status import FlowStatus, read_snapshot
 
+Place = tuple[str, str]
+"""Kind and end."""
+
 GRACE_S = 10.0  # of a flow that just began: its peers come one after the other
 SILENT_S = 3.0  # a worker that wrote no snapshot for this long hangs
 START_S = 20.0  # one that starts on a machine with much else to do does not
-_ALWAYS = "LockOverrides"  # a flow that stands by can be locked, too
-
-Place = tuple[str, str]
-"""Kind and end."""
+_LOCK = "LockOverrides"
+_FLOW: Place = ("flow", "")
 
 
 class Judges:
@@ -77,7 +78,7 @@ class Judges:
         if change == "cleared":
             self._ledger.cleared(key, f"all was well for {judge.hold_s:.0f} s", now, rule.condition)
             return
-        said = note if rule.metric == _ALWAYS else words(rule, place[1], status)
+        said = note if rule.metric == _LOCK else words(rule, place[1], status)
         self._ledger.raised(key, rule, reason(rule, judge.value) + (f"; {said}" if said else ""), judge.flaps, now)
 
     def _judge(self, rule: Rule, place: Place, known: dict[tuple[str, str, str], Judge], now: float, now_s: float) -> Judge:
@@ -124,49 +125,53 @@ class FlowWatch:
         self._wanted_s: float | None = None  # since when it should run
         self._began: tuple[float, float] = (0.0, float("-inf"))  # as its worker says, and when we saw that first
         self._places: list[Place] = []
+        self._overridden = ""  # that its lock was, until that has been judged
 
     def look(self, now: float, now_s: float, wanted: Wanted | None, rules: list[Rule], overridden: str) -> list[Notice]:
         status = self._read(now_s)
+        self._overridden = overridden or self._overridden
         recent = self._fresh_s is not None and now_s - self._fresh_s <= SILENT_S
         runs = wanted.runs if wanted is not None else recent and status is not None and status.state != "STANDBY"
         if not runs:
             self._wanted_s, self._before = None, None
-            self._stand_by(now, now_s, rules, overridden)
+            self._stand_by(now, now_s, rules)
             return self._health.look(now_s, "STANDBY", None, [], wanted.outputs if wanted else {})
         self._wanted_s = now_s if self._wanted_s is None else self._wanted_s
         if status is not None and status.pid and not self._is_silent(now_s):
-            return self._running(now, now_s, status, wanted, rules, overridden)
+            return self._running(now, now_s, status, wanted, rules)
         failed = (status is not None and status.state == "ERROR") or self._is_silent(now_s)
         if failed:
-            self._judges.arrange(self._places or [("flow", "")], rules, now, now_s)
-            self._judges.push_nothing({"FlowError": 1.0, _ALWAYS: float(bool(overridden))}, status, now, now_s)
+            self._judges.arrange(self._places or [_FLOW], rules, now, now_s)
+            self._judges.push_nothing({"FlowError": 1.0}, status, now, now_s)
         return self._health.look(now_s, "ERROR" if failed else "STARTING", status, [], wanted.outputs if wanted else {})
 
     def gone(self, now: float) -> list[Notice]:
         self._judges.clear("the flow was deleted", now)
         return [Notice(what="flow-status", at=now, detail={"currentStatus": "DELETING", "previousStatus": self._health.state})]
 
-    def _running(
-        self, now: float, now_s: float, status: FlowStatus, wanted: Wanted | None, rules: list[Rule], overridden: str
-    ) -> list[Notice]:
+    def _running(self, now: float, now_s: float, status: FlowStatus, wanted: Wanted | None, rules: list[Rule]) -> list[Notice]:
         found: list[tuple[Dimension, Values]] = []
         if self._before is None or self._before.at != status.at:
             found = points(self._before, status, wanted.open_sources if wanted else ())
-            found[0][1][_ALWAYS] = float(bool(overridden))
             self._before = settled(self._before, status)
         if status.started_at != self._began[0]:
             self._began = status.started_at, now_s - min(max(0.0, now - status.started_at), GRACE_S)
-        if found and (overridden or now_s - self._began[1] >= GRACE_S):
+        if found and now_s - self._began[1] >= GRACE_S:
             self._places = [place for place, _ in found]
             self._judges.arrange(self._places, rules, now, now_s)
-            self._judges.push(found, status, now, now_s, overridden)
+            self._judges.push(found, status, now, now_s)
+            self._judge_lock(now, now_s)
         return self._health.look(now_s, status.state, status, found, wanted.outputs if wanted else {})
 
-    def _stand_by(self, now: float, now_s: float, rules: list[Rule], overridden: str) -> None:
+    def _stand_by(self, now: float, now_s: float, rules: list[Rule]) -> None:
         """Nothing is wrong with a flow that nobody wants to run; who may change it counts all the same."""
         self._places = []
-        self._judges.arrange([("flow", "")], [rule for rule in rules if rule.metric == _ALWAYS], now, now_s, "the flow was stopped")
-        self._judges.push([(("flow", ""), {_ALWAYS: float(bool(overridden))})], None, now, now_s, overridden)
+        self._judges.arrange([_FLOW], [rule for rule in rules if rule.metric == _LOCK], now, now_s, "the flow was stopped")
+        self._judge_lock(now, now_s)
+
+    def _judge_lock(self, now: float, now_s: float) -> None:
+        self._judges.push([(_FLOW, {_LOCK: float(bool(self._overridden))})], None, now, now_s, self._overridden)
+        self._overridden = ""
 
     def _read(self, now_s: float) -> FlowStatus | None:
         try:

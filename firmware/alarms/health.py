@@ -31,6 +31,7 @@ class Health:
         self._told: dict[_Thing, dict[str, Any]] = {}
         self._at_s: dict[_Thing, float] = {}
         self._faults_s: dict[tuple[str, str], float] = {}
+        self._settled: tuple[object, ...] | None = None  # what all looked like when everything about it was told
 
     @property
     def state(self) -> str:
@@ -41,16 +42,22 @@ class Health:
         self, now_s: float, state: str, status: FlowStatus | None, found: list[tuple[Dimension, Values]], outputs: dict[str, bool]
     ) -> list[Notice]:
         """`state` of the flow as MediaConnect has it; `outputs`: those defined, and whether they are enabled."""
+        if status is not None and status.pid:
+            self._note_faults(now_s, found)
+        looks = (state, outputs, status and (status.state, [end.state for end in (*status.sources, *status.outputs)]))
+        if looks == self._settled and not self._faults_s:
+            return []
         things: dict[_Thing, dict[str, Any]] = {("flow-status", ""): {"status": state}}
         if status is not None and status.state == "ERROR":
             things["alert", ""] = {"errored": True, "error-code": "FlowError", "error-message": status.message}
         elif ("alert", "") in self._told:
             things["alert", ""] = {"errored": False}
         if status is not None and status.pid and state == "ACTIVE":
-            self._note_faults(now_s, found)
             things |= self._of_ends(now_s, status)
         things |= {("output-status", name): {"status": "ENABLED" if on else "DISABLED"} for name, on in outputs.items()}
-        return list(self._changed(now_s, status, things))
+        notices = list(self._changed(now_s, status, things))
+        self._settled = looks if all(self._told[thing] == now for thing, now in things.items()) else None
+        return notices
 
     def _changed(self, now_s: float, status: FlowStatus | None, things: dict[_Thing, dict[str, Any]]) -> Iterator[Notice]:
         for thing in self._told.keys() - things.keys():
@@ -82,6 +89,9 @@ class Health:
         return things
 
     def _note_faults(self, now_s: float, found: list[tuple[Dimension, Values]]) -> None:
+        over = [fault for fault, at_s in self._faults_s.items() if now_s - at_s >= 2 * FAULT_LASTS_S]
+        for fault in over:
+            del self._faults_s[fault]
         for (kind, name), values in found:
             if kind == "output":
                 continue

@@ -45,10 +45,8 @@ class Journal:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._path, self._old = paths(folder, name)
         self._max_bytes = max_bytes
-        self.number = 0
-        for notice in read(folder, name):
-            self.number = notice.number
         self._descriptor = self._open()
+        self.number = last_number(folder, name)
 
     def add(self, notice: Notice) -> Notice:
         """Numbered, and on the disk when this returns. OSError says that it is not."""

@@ -79,6 +79,9 @@ class Ledger:
         )
         write_snapshot(board_path(self._run), Board(at=now, alarms=alarms, number=self._journal.number, audited=self.audited))
 
+    def close(self) -> None:
+        self._journal.close()
+
     def _tell(self, alarm: Alarm, before: str, condition: str, now: float) -> None:
         self.alarms[key_of(alarm)] = alarm
         place = {"flow": alarm.flow, "end": alarm.end}

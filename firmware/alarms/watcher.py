@@ -74,6 +74,11 @@ class Watcher:
         self._host.push(found, None, now, now_s)
         self.ledger.write(now)
 
+    def close(self) -> None:
+        self.ledger.close()
+        self._events.close()
+        self._overrides.close()
+
     def _flow(self, name: str) -> FlowWatch:
         if name not in self._flows:
             self._flows[name] = FlowWatch(name, self.places.snapshot(name), self.ledger)
@@ -128,6 +133,7 @@ def main() -> None:
         wait_s = 1.0 - (time.monotonic() + 0.25) % 1  # once in each second, on the clock that never jumps
         readable, _, _ = select.select([sys.stdin], [], [], max(0.05, wait_s))
         if readable and not os.read(sys.stdin.fileno(), 4096):
+            watcher.close()
             return
 
 

@@ -96,6 +96,11 @@ class Overrides:
                 self._follow(found)
         return found
 
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def _open(self) -> None:
         self._file = None
         with suppress(OSError):

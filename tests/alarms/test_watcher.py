@@ -14,7 +14,9 @@ from tests.alarms.watching import Scene, end
 
 @pytest.fixture
 def scene(places):
-    return Scene(places)
+    made = Scene(places)
+    yield made
+    made.watcher.close()
 
 
 def change(places, **fields):

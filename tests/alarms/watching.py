@@ -27,12 +27,12 @@ class Scene:
         self.places = places
         self.at = NOON
         self.carried = 0
-        self.watcher = self.new_watcher()
-        self.shown: dict[str, Any] = {}
+        self.watcher = Watcher(Config(run=str(places.run), state=str(places.state)))
 
-    def new_watcher(self) -> Watcher:
+    def new_watcher(self) -> None:
+        """One that comes after another, which was killed: nothing of it is left but its files."""
+        self.watcher.close()
         self.watcher = Watcher(Config(run=str(self.places.run), state=str(self.places.state)))
-        return self.watcher
 
     def tick(self, seconds: int = 1, *, lost: int = 0, faults: int = 0, switches: int = 0, silent: bool = False, **more: Any) -> None:
         for _ in range(seconds):
