@@ -32,7 +32,7 @@ function drawAlarms(plot, alarms) {
   ctx.clip();
   for (const alarm of alarms) {
     const critical = alarm.severity === "critical";
-    const from = plot.valToPos(alarm.since, "x", true);
+    const from = Math.round(plot.valToPos(alarm.since, "x", true)) + 0.5 * (dots % 2); // a line of whole dots
     const to = alarm.until === null ? bbox.left + bbox.width : plot.valToPos(alarm.until, "x", true);
     if (to < bbox.left || from > bbox.left + bbox.width) continue;
     ctx.fillStyle = ctx.strokeStyle = style.getPropertyValue(critical ? "--bad" : "--warn").trim();
