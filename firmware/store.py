@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -326,9 +327,15 @@ def _all(db: sqlite3.Connection) -> list[Kept]:
     return [_kept(*row) for row in db.execute("SELECT flow, desired, notes FROM flows ORDER BY name")]
 
 
+@lru_cache(maxsize=64)
+def _parsed(flow: bytes) -> Flow:
+    """Whoever polls finds the same text each time. Nobody changes a flow in place."""
+    return parse_flow(flow)
+
+
 def _kept(flow: bytes, desired: Desired, notes: bytes) -> Kept:
     try:
-        return Kept(parse_flow(flow), desired, notes)
+        return Kept(_parsed(flow), desired, notes)
     except FlowError as error:
         raise StoreError(f"a stored flow is not understood by this version of Pressbox: {error}") from None
 
