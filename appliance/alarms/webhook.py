@@ -11,8 +11,11 @@ import base64
 import hashlib
 import hmac
 import http.client
+import socket
 import ssl
+import threading
 import time
+from contextlib import suppress
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -25,6 +28,7 @@ from firmware.alarms.settings import Webhook
 from firmware.secrets import SecretError, Secrets
 
 TIMEOUT_S = 10.0
+LONGEST_S = 30.0
 UNWANTED = (400, 413, 415, 422)  # of this notice; everything else may be put right at the far end
 
 
@@ -84,11 +88,22 @@ class WebhookSender:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.hostname, parts.port, context=trusted, **more)
         else:
             connection = http.client.HTTPConnection(parts.hostname, parts.port, **more)
+        connection.connect()
+        over = threading.Timer(LONGEST_S, _end, [connection.sock])
+        over.daemon = True
+        over.start()
         try:
             connection.request("POST", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), body, headers)
             return connection.getresponse().status
         finally:
+            over.cancel()
             connection.close()
+
+
+def _end(connected: socket.socket) -> None:
+    """An answer that drips is none."""
+    with suppress(OSError):
+        connected.shutdown(socket.SHUT_RDWR)
 
 
 def signature(secret: str, timestamp: str, body: bytes) -> str:

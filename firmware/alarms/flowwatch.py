@@ -71,6 +71,7 @@ class Judges:
     def _judge_it(
         self, judge: Judge, place: Place, value: float | None, status: FlowStatus | None, now: float, now_s: float, note: str = ""
     ) -> None:
+        before = judge.state
         change = judge.push(now_s, value)
         if change is None:
             return
@@ -79,7 +80,7 @@ class Judges:
             self._ledger.cleared(key, f"all was well for {judge.hold_s:.0f} s", now, rule.condition)
             return
         said = note if rule.metric == _LOCK else words(rule, place[1], status)
-        self._ledger.raised(key, rule, reason(rule, judge.value) + (f"; {said}" if said else ""), judge.flaps, now)
+        self._ledger.raised(key, rule, before, reason(rule, judge.value) + (f"; {said}" if said else ""), judge.flaps, now)
 
     def _judge(self, rule: Rule, place: Place, known: dict[tuple[str, str, str], Judge], now: float, now_s: float) -> Judge:
         judge = known.get((rule.name, *place))

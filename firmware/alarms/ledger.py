@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from firmware.alarms.board import Alarm, Board, Kind, board_path, read_acknowledgements
+from firmware.alarms.board import Alarm, Board, Kind, State, board_path, read_acknowledgements
 from firmware.alarms.journal import ALARMS, Journal, Notice, read
 from firmware.alarms.rules import Rule
 from firmware.alarms.world import stamp
@@ -19,6 +19,7 @@ Key = tuple[str, str, Kind, str]
 """Rule, flow, kind and end."""
 CLEARED_KEPT_S = 3600.0
 CLEARED_KEPT = 100
+BOARD_EVERY_S = 2.5  # while nothing changes
 WAITING_KEPT = 1000  # notices that the disk does not take
 _RANK = {"critical": 0, "warning": 1}
 
@@ -35,7 +36,10 @@ class Ledger:
         self._journal = Journal(folder, ALARMS)
         self._waiting: deque[Notice] = deque(maxlen=WAITING_KEPT)
         self._troubled = False
-        self._acknowledged: object = None
+        self._synced = self._journal.number
+        self._acknowledged: object = "not read"
+        self._changed = True
+        self._written_at = 0.0
         board = read_snapshot(board_path(run), Board) or Board()
         self.audited = board.audited
         self.alarms: dict[Key, Alarm] = {key_of(alarm): alarm for alarm in board.alarms}
@@ -44,7 +48,7 @@ class Ledger:
             if notice.alarm is not None and notice.number > after:
                 self.alarms[key_of(notice.alarm)] = notice.alarm
 
-    def raised(self, key: Key, rule: Rule, reason: str, flaps: int, now: float) -> None:
+    def raised(self, key: Key, rule: Rule, before: State, reason: str, flaps: int, now: float) -> None:
         name, flow, kind, end = key
         alarm = Alarm(
             id=str(uuid.uuid4()),
@@ -60,20 +64,29 @@ class Ledger:
             advice=rule.advice,
             flaps=flaps,
         )
-        before = self.alarms.get(key)
-        self._tell(alarm, "OK" if before else "INSUFFICIENT_DATA", rule.condition, now)
+        self._tell(alarm, before, rule.condition, now)
 
     def cleared(self, key: Key, reason: str, now: float, condition: str = "") -> None:
         alarm = self.alarms.get(key)
         if alarm is not None and alarm.active:
             self._tell(msgspec.structs.replace(alarm, state="OK", since=now, reason=reason), "ALARM", condition, now)
 
+    def looked_up_to(self, audited: int | None) -> None:
+        self._changed = self._changed or audited != self.audited
+        self.audited = audited
+
     def write(self, now: float) -> None:
         """The board, and what the disk did not take before."""
         while self._waiting and self._add(self._waiting[0]):
             self._waiting.popleft()
+        if self._synced != self._journal.number:
+            self._journal.sync()
+            self._synced = self._journal.number
         self._take_acknowledgements()
         self._forget(now)
+        if not self._changed and abs(now - self._written_at) < BOARD_EVERY_S:
+            return
+        self._changed, self._written_at = False, now
         alarms = sorted(
             self.alarms.values(), key=lambda alarm: (not alarm.active, _RANK[alarm.severity] if alarm.active else 0, -alarm.since)
         )
@@ -82,12 +95,11 @@ class Ledger:
     def close(self) -> None:
         self._journal.close()
 
-    def _tell(self, alarm: Alarm, before: str, condition: str, now: float) -> None:
+    def _tell(self, alarm: Alarm, before: State, condition: str, now: float) -> None:
         self.alarms[key_of(alarm)] = alarm
-        place = {"flow": alarm.flow, "end": alarm.end}
-        notice = msgspec.convert(
-            {"what": "alarm", "at": now, **place, "alarm": alarm, "before": before, "condition": condition, "id": str(uuid.uuid4())}, Notice
-        )
+        self._changed = True
+        notice = Notice(what="alarm", at=now, flow=alarm.flow, end=alarm.end, alarm=alarm, before=before, condition=condition)
+        notice.id = str(uuid.uuid4())
         _log.log(logging.WARNING if alarm.active else logging.INFO, "%s, %s: %s: %s", alarm.alarm, alarm.place, alarm.state, alarm.reason)
         if self._waiting or not self._add(notice):
             self._waiting.append(notice)
@@ -108,6 +120,7 @@ class Ledger:
         if known == self._acknowledged:
             return
         self._acknowledged = known
+        self._changed = True
         said = read_acknowledgements(self._run)
         for alarm in self.alarms.values():
             alarm.acknowledged = said.get(alarm.id, alarm.acknowledged)
@@ -117,3 +130,4 @@ class Ledger:
         for place, alarm in enumerate(gone):
             if place >= CLEARED_KEPT or not -CLEARED_KEPT_S < now - alarm.since < CLEARED_KEPT_S:
                 del self.alarms[key_of(alarm)]
+                self._changed = True

@@ -60,7 +60,7 @@ class Watcher:
         self._read_settings()
         self._definitions.look()
         overridden = {override.flow: override.words for override in self._overrides.look()}
-        self.ledger.audited = self._overrides.number
+        self.ledger.looked_up_to(self._overrides.number)
         with os.scandir(self.places.run) as entries:
             names = {entry.name.removesuffix(SNAPSHOT) for entry in entries if entry.name.endswith(SNAPSHOT)}
         for name in names | self._definitions.flows.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 
 import pytest
@@ -12,10 +13,10 @@ from firmware.alarms.board import Alarm, Board, board_path, read_acknowledgement
 from firmware.alarms.rules import EVERY, RECOMMENDED
 from firmware.alarms.settings import read_settings
 from firmware.audit import Audit
+from firmware.secrets import Secrets
 from firmware.status import write_snapshot
 from tests.alarms.receiver import Receiver
 from tests.alarms.watching import Scene, end
-from tests.lab.programs import pressbox
 
 
 @pytest.fixture
@@ -111,18 +112,18 @@ def test_what_cannot_be_is_refused_by_its_name_and_changes_nothing(run, places, 
     assert list(Audit(places.audit).read()) == []
 
 
-def test_a_webhook_is_added_tried_and_listed_without_its_token(places):
+def test_a_webhook_is_added_tried_and_listed_without_its_token(run, places, monkeypatch):
+    Secrets(places.secrets).set("sig", "a-secret-of-the-receiver")
     with Receiver(200, 500).up() as receiver:
-        assert pressbox(places, "secret", "generate", "sig").returncode == 0
-        url = f"http://ann:pw@127.0.0.1:{receiver.port}/T0KEN"
-        added = pressbox(places, "alarm", "webhook", "add", "ops", "-", "--secret", "sig", stdin=url + "\n")
-        assert added.returncode == OK, added.stderr
-        assert pressbox(places, "alarm", "webhook", "test", "ops").returncode == OK
-        failed = pressbox(places, "alarm", "webhook", "test", "ops")
-        assert (failed.returncode, "it answers 500" in failed.stderr) == (NETWORK, True)
-        listed = pressbox(places, "alarm", "webhook", "list", "--json").stdout
+        monkeypatch.setattr("sys.stdin", io.StringIO(f"http://ann:pw@127.0.0.1:{receiver.port}/T0KEN\n"))
+        added = run("webhook", "add", "ops", "-", "--secret", "sig")
+        assert added[0] == OK
+        assert run("webhook", "test", "ops")[0] == OK
+        failed = run("webhook", "test", "ops")
+        assert (failed[0], "it answers 500" in failed[2]) == (NETWORK, True)
+        listed = run("webhook", "list", "--json")[1]
     assert json.loads(listed)["url"] == f"http://127.0.0.1:{receiver.port}/…"
-    said = added.stdout + failed.stderr + listed + places.audit.read_text()
+    said = "".join(map(str, (*added, *failed, listed))) + places.audit.read_text()
     assert "T0KEN" not in said
     assert "pw@" not in said
     assert receiver.bodies[0]["detail-type"] == "MediaConnect Alert"
