@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.bench.processes import BenchError, load
 from tests.bench.report import Report, drawing, machine
 
-NAMES = ("latency", "cpu", "start", "fec", "srt", "fanout", "wire", "recovery")
+NAMES = ("latency", "cpu", "start", "fec", "srt", "fanout", "wire", "recovery", "api")
 SWITCH_INTERVAL_S = 0.0005  # a thread that takes a time must not wait 5 ms for another
 
 
@@ -22,6 +22,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, metavar="S", help="length of each window (default: each bench's own)")
     parser.add_argument("--repeats", type=int, metavar="N", help="how often each is measured; the median counts (default: 3, start: 5)")
     parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name holds this")
+    parser.add_argument("--polls", type=int, default=0, metavar="N", help="of api: so many more, 5 a second, with the memory they take")
     parser.add_argument("--json", action="store_true", help="JSON instead of tables")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw the comparisons as SVG, too")
     options = parser.parse_args()
@@ -35,7 +36,8 @@ def main() -> int:
         print("  ".join(f"{name} {value}" for name, value in machine().items()), flush=True)
     for name in names:
         try:
-            report: Report = import_module(f"tests.bench.{name}").run(options.seconds, options.repeats, options.only)
+            more = {"polls": options.polls} if name == "api" else {}
+            report: Report = import_module(f"tests.bench.{name}").run(options.seconds, options.repeats, options.only, **more)
         except BenchError as error:
             print(f"scripts/bench: {name}: {error}", file=sys.stderr)
             return 1
