@@ -256,3 +256,18 @@ def test_a_history_that_cannot_be_read_is_said(client: FlaskClient, recording: R
     hour.mkdir()
     answer = client.get("/flows/studio/metrics.json?range=1h")
     assert (answer.status_code, "cannot be read" in answer.get_json()["message"]) == (503, True)
+
+
+def test_nothing_is_inline_and_nothing_comes_from_elsewhere(client: FlaskClient, recording: Recording) -> None:
+    recording.seconds(int(time.time()) - 3, 4)
+    answer = client.get("/flows/studio/metrics")
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'self';")
+    assert not re.search(r"<script(?![^>]*src=)|<style|\bstyle=|\bon\w+=", answer.text)
+    for url in re.findall(r'<(?:link|script)[^>]* (?:src|href)="([^"]+)"', answer.text):
+        with client.get(url) as part:
+            assert part.status_code == 200, url
+
+
+@pytest.mark.parametrize("url", ["/flows/studio/metrics", "/flows/studio/metrics.json"])
+def test_the_page_only_shows(client: FlaskClient, url: str) -> None:
+    assert {client.open(url, method=method).status_code for method in ("POST", "PUT", "DELETE", "PATCH", "OPTIONS")} == {405}
