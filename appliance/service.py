@@ -16,6 +16,7 @@ from appliance import rehearsal
 from appliance.ask import Refused, ask
 from appliance.keys import check_secrets
 from appliance.locks import Lock, Locked, check, lock_of, told, with_lock
+from appliance.recent import Recent
 from firmware.audit import Audit
 from firmware.model import Flow, FlowError
 from firmware.places import Places
@@ -39,6 +40,7 @@ class Service:
         self._patient = patient
         self.places = places
         self.store = Store(places.store)
+        self._recent = Recent(self.store)
         self.secrets = Secrets(places.secrets)
         self.audit = Audit(places.audit)
 
@@ -147,7 +149,7 @@ class Service:
         return after
 
     def list(self) -> list[Kept]:
-        return self.store.list()
+        return self._recent.list()
 
     def get(self, name: str) -> Kept:
         return self.store.get(name)
