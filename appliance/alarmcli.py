@@ -131,12 +131,13 @@ def user() -> str:
 
 
 def _change(settings: Settings, action: str, options: argparse.Namespace) -> None:
-    from firmware.alarms import rules
+    from firmware.alarms import recommended
+    from firmware.alarms.rules import Rule
     from firmware.alarms.settings import changed, parse_rule
 
     name: str = options.name
     own = {rule.name: rule for rule in settings.own}
-    if action != "add" and name not in own and name not in rules.NAMES:
+    if action != "add" and name not in own and name not in recommended.NAMES:
         raise Failure(FAILED, f"there is no alarm `{name}`; `pressbox alarm rules` lists those there are")
     if action == "off":
         settings.off = sorted({*settings.off, name})
@@ -147,7 +148,7 @@ def _change(settings: Settings, action: str, options: argparse.Namespace) -> Non
         settings.own = [rule for rule in settings.own if rule.name != name]
         settings.off = [other for other in settings.off if other != name]
     else:
-        names = [field for field in rules.Rule.__struct_fields__ if field != "name"]
+        names = [field for field in Rule.__struct_fields__ if field != "name"]
         given = {field: value for field in names if (value := getattr(options, field)) is not None}
         if action == "add":
             _need(given)

@@ -29,6 +29,8 @@ def points(before: FlowStatus | None, now: FlowStatus, open_sources: Iterable[st
             values["FlowError"] = 0.0
             if values["Connected"] and PRIORITY_1[0] in values:
                 values["TR101290Priority1"] = sum(values[metric] for metric in PRIORITY_1)
+            if now.merge and now.merge.window_ms and "MergeLatency" in values:
+                values["MergeWindowUsedPercent"] = 100 * values["MergeLatency"] / now.merge.window_ms
         elif kind == "source":
             values["SourceOpenToAll"] = float(name in open_sources)
             if not values["SourceConnected"]:  # that it brings nothing is said already

@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import msgspec
 from msgspec import Meta
 
-from firmware.alarms import rules
 from firmware.alarms.board import Severity
-from firmware.alarms.rules import RECOMMENDED, Comparison, Missing, Rule, Statistic
+from firmware.alarms.recommended import NAMES, RECOMMENDED
+from firmware.alarms.rules import Comparison, Missing, Rule, Statistic
 from firmware.alone import alone
 from firmware.model import Port
 from firmware.secrets import check_secret_name, sync_folder, write_private
@@ -90,7 +90,7 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         names = [rule.name for rule in self.own]
         for name in names:
-            if name in rules.NAMES:
+            if name in NAMES:
                 raise ValueError(f"name: `{name}` is a recommended alarm; choose another name, or change that one")
             if names.count(name) > 1:
                 raise ValueError(f"name: there are two alarms `{name}`")
@@ -103,9 +103,9 @@ class Settings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
 
     def every(self) -> list[Rule]:
         """All rules, those that are off too."""
-        unknown = [name for name in self.changed if name not in rules.NAMES]
+        unknown = [name for name in self.changed if name not in NAMES]
         if unknown:
-            raise ValueError(f"name: `{unknown[0]}` is no recommended alarm; allowed are {', '.join(rules.NAMES)}")
+            raise ValueError(f"name: `{unknown[0]}` is no recommended alarm; allowed are {', '.join(NAMES)}")
         return [changed(rule, self.changed.get(rule.name, {})) for rule in RECOMMENDED] + self.own
 
     @property

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import re
+from pathlib import Path
 
 import pytest
 
 from appliance.exits import AUTH, FAILED, NETWORK, OK, USAGE
 from appliance.metricstext import exposition
 from firmware.alarms.board import Alarm, Board, board_path, read_acknowledgements
-from firmware.alarms.rules import EVERY, RECOMMENDED
+from firmware.alarms.recommended import RECOMMENDED
+from firmware.alarms.rules import EVERY
 from firmware.alarms.settings import read_settings
 from firmware.audit import Audit
 from firmware.secrets import Secrets
 from firmware.status import write_snapshot
 from tests.alarms.receiver import Receiver
 from tests.alarms.watching import Scene, end
+
+DOCUMENT = Path(__file__).parents[2] / "docs/alarms.md"
 
 
 @pytest.fixture
@@ -128,6 +133,12 @@ def test_a_webhook_is_added_tried_and_listed_without_its_token(run, places, monk
     assert "pw@" not in said
     assert receiver.bodies[0]["detail-type"] == "MediaConnect Alert"
     assert oct((places.state / "alarms/settings.json").stat().st_mode & 0o777) == "0o600"
+
+
+def test_the_document_has_the_recommended_set_as_it_is():
+    rows = re.findall(r"^\| ([a-z0-9-]+) \| (critical|warning) \|", DOCUMENT.read_text(), re.MULTILINE)
+    assert rows == [(rule.name, rule.severity) for rule in RECOMMENDED]
+    assert all(rule.text and rule.advice for rule in RECOMMENDED)
 
 
 def test_prometheus_reads_what_is_raised():

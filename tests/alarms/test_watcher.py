@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import resource
+
+import msgspec
 import pytest
 
 from firmware.alarms.board import acknowledge, read_alarms
+from firmware.alarms.journal import Notice
 from firmware.alarms.settings import changing
 from firmware.model import parse_flow
 from firmware.status import FlowStatus, MergeStatus, write_snapshot
 from firmware.store import Store
-from tests.alarms.watching import Scene, end
+from tests.alarms.watching import NOON, Scene, end
 
 
 @pytest.fixture
@@ -165,6 +169,51 @@ def test_a_watcher_after_another_tells_nothing_twice_and_forgets_nothing(scene, 
     scene.tick(15)
     assert scene.raised == {}
     assert scene.notices() == [("output-down", "ALARM"), ("output-down", "OK")]
+
+
+def test_killed_between_journal_and_board_it_finds_in_the_journal_what_it_had_told(scene):
+    board = scene.places.run / "alarms.json"
+    scene.tick(6)
+    before = board.read_bytes()
+    scene.tick(12, outputs=[end("wall", "connecting")])
+    first = scene.raised["output-down/wall"]
+    board.write_bytes(before)
+    scene.new_watcher()
+    scene.tick(3, outputs=[end("wall", "connecting")])
+    assert scene.raised["output-down/wall"].id == first.id
+    during = board.read_bytes()
+    scene.tick(15)
+    board.write_bytes(during)
+    scene.new_watcher()
+    scene.tick(15)
+    assert scene.raised == {}
+    assert scene.notices() == [("output-down", "ALARM"), ("output-down", "OK")]
+
+
+def test_what_the_disk_does_not_take_waits_and_is_told_later(scene, caplog):
+    scene.tick(2)
+    journal = scene.places.state / "alarms/notices.jsonl"
+    notice = Notice(what="alert", at=NOON, detail={"filler": "x" * 20_000})
+    with journal.open("ab") as file:
+        file.write(msgspec.json.encode(notice) + b"\n")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (journal.stat().st_size + 100, hard))
+        scene.tick(12, outputs=[end("wall", "connecting")])
+        assert set(scene.raised) == {"output-down/wall"}
+        assert scene.notices() == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "cannot be written, and wait" in caplog.text
+    scene.tick(15)
+    assert scene.notices() == [("output-down", "ALARM"), ("output-down", "OK")]
+
+
+def test_a_merge_that_is_about_to_be_too_far_apart(scene):
+    scene.tick(15, merge=MergeStatus(state="merged", window_ms=200, skew_ms=-150))
+    assert scene.raised == {}
+    scene.tick(35, merge=MergeStatus(state="merged", window_ms=200, skew_ms=-170))
+    assert set(scene.raised) == {"merge-skew"}
 
 
 def test_flaps_are_remembered_over_a_restart(scene):
