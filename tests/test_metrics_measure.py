@@ -113,6 +113,22 @@ def test_a_merge_of_one_leg_names_the_leg():
     assert [of(two(), alone, "source", "path-b")[name] for name in names] == [1, 1]
 
 
+def test_a_merge_names_the_source_that_is_another_stream():
+    other = two(state="one leg", differing=["path-b"], skew_ms=None)
+    told = [of(two(), other, "source", name)["SourceMergeStatusWarnMismatch"] for name in ("path-a", "path-b")]
+    assert told == [0, 1]
+
+
+def test_what_was_asked_for_again_and_the_fec_that_came_are_counted():
+    before, now = (
+        flow(sources=[end(packets=p, asked=a, latency_ms=300)], outputs=[end("out", packets=p, asked=2 * a)]) for p, a in ((10, 3), (20, 8))
+    )
+    assert [of(before, now, "source", "path-a")[name] for name in ("SourceARQRequests", "SourceLatency")] == [5, 300]
+    assert (of(before, now, "flow")["ARQRequests"], of(before, now, "output", "out")["OutputARQRequests"]) == (5, 10)
+    before, now = (flow(sources=[end(protocol="rtp-fec", packets=p, fec_packets=p // 5)]) for p in (100, 200))
+    assert (of(before, now, "source", "path-a")["SourceFECPackets"], of(before, now, "flow")["FECPackets"]) == (20, 20)
+
+
 def test_a_failover_names_the_source_that_plays_and_counts_the_switch():
     before = two(state="failover", window_ms=0, playing="path-a", switches=1, skew_ms=None)
     now = two(state="failover", window_ms=0, playing="path-b", switches=2, skew_ms=None)

@@ -148,6 +148,7 @@ class Merged:
             released=merge.released,
             lost=merge.lost,
             saved_by={name: merge.legs[leg].saved for leg, name in enumerate(names)},
+            differing=[name for leg, name in zip(merge.legs, names, strict=True) if leg.differs],
         )
 
     def account(self, sources: list[EndStatus]) -> Account:

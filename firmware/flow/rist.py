@@ -57,7 +57,7 @@ class RistLeg:
         self._allowed = Allowlist(spec.allow)
         self._passphrase = passphrase
         self._heard_ns = 0
-        self._lost = self._repaired = self._refused = 0  # of receivers that are closed
+        self._asked = self._lost = self._repaired = self._refused = 0  # of receivers that are closed
         self._receiver = self._open()
         self._opened_ns = time.monotonic_ns()
         self._renewing = threading.Lock()
@@ -123,6 +123,7 @@ class RistLeg:
             if self._closing.is_set() or (self._receiver.open and not self._receiver.admitted_ns):
                 return
             figures = self._receiver.statistics()
+            self._asked += figures.missing
             self._lost += figures.lost
             self._repaired += figures.repaired
             self._refused += self._receiver.refused + self._receiver.filtered
@@ -173,6 +174,7 @@ class RistLeg:
             packets=tally.packets,
             bytes=tally.bytes,
             rate_bps=tally.rate_bps,
+            asked=self._asked + figures.missing,
             repaired=self._repaired + figures.repaired,
             lost=self._lost + figures.lost,
             dropped=tally.dropped,
@@ -330,6 +332,7 @@ class RistSend:
             bytes=tally.bytes,
             rate_bps=tally.rate_bps,
             dropped=tally.dropped,
+            asked=self._repeated + self._not_repeated + sum(path.repeated + path.not_repeated for path in paths),
             repaired=self._repeated + sum(path.repeated for path in paths),
             lost=self._not_repeated + sum(path.not_repeated for path in paths),
             rtt_ms=max((path.rtt_ms for path in answering if path.rtt_ms is not None), default=None),

@@ -81,6 +81,7 @@ class DatagramSource:
         for beyond in (0, COLUMN, ROW) if fec else (0,):
             self._sockets.append(self._open(spec.port + beyond))
         self._door = Door(self._sockets, spec.allow)
+        self._fec_packets = 0
         self._heard_ns = 0
         self._read_ns = 0
         self._peer: tuple[str, int] | None = None
@@ -228,6 +229,7 @@ class DatagramSource:
         if clear is None:
             self.tally.refused += 1
             return
+        self._fec_packets += 1
         for repaired in stream.fec(clear, now_ns):
             self._deliver(self.leg, repaired.number, repaired.payload, repaired.at_ns, True)
 
@@ -252,6 +254,7 @@ class DatagramSource:
         if stream is not None:
             status.lost = stream.lost
             if stream.decoder is not None:
+                status.fec_packets = self._fec_packets
                 status.fec_repaired = stream.repaired - stream.decoder.needless
                 status.dropped += stream.decoder.malformed
                 if stream.decoder.matrix:

@@ -108,7 +108,7 @@ class SrtCaller:
         self._connection: Connection | None = None
         self._dialling: srt.Socket | None = None
         self._figures: srt.Statistics | None = None
-        self._resent = self._lost = 0  # of connections that ended
+        self._asked = self._resent = self._lost = 0  # of connections that ended
         self._was_connected = False  # what was not sent before the first connection is not missed
         self._changed = threading.Event()  # the loop found the connection broken, or a cut, or the end
         self._closing = False
@@ -182,6 +182,7 @@ class SrtCaller:
     def _drop(self, why: str) -> None:
         figures, self._figures = self._figures, None
         if figures is not None:
+            self._asked += figures.sent_lost_packets
             self._resent += figures.resent_packets
             self._lost += figures.sent_dropped_packets
         self._connection = None
@@ -250,6 +251,7 @@ class SrtCaller:
             bytes=tally.bytes,
             rate_bps=tally.rate_bps,
             dropped=tally.dropped,
+            asked=self._asked + (figures.sent_lost_packets if figures else 0),
             repaired=self._resent + (figures.resent_packets if figures else 0),
             lost=self._lost + (figures.sent_dropped_packets if figures else 0),
             rtt_ms=figures.rtt_ms if figures else None,
@@ -280,7 +282,7 @@ class SrtListener:
         self._passphrases = Passphrases(passphrase)
         self._receivers: list[Connection] = []
         self._figures: dict[Connection, srt.Statistics] = {}
-        self._resent = self._lost = 0  # of receivers that left
+        self._asked = self._resent = self._lost = 0  # of receivers that left
         self._cut_until_ns = 0
         self._listener = srt.open_listener(
             spec.address,
@@ -340,6 +342,7 @@ class SrtListener:
         self.message = why
         figures = self._figures.pop(receiver, None)
         if figures is not None:
+            self._asked += figures.sent_lost_packets
             self._resent += figures.resent_packets
             self._lost += figures.sent_dropped_packets
         self._receivers.remove(receiver)
@@ -363,6 +366,7 @@ class SrtListener:
             rate_bps=tally.rate_bps,
             dropped=tally.dropped,
             refused=self._listener.refused + self._listener.dropped,
+            asked=self._asked + sum(f.sent_lost_packets for f in figures),
             repaired=self._resent + sum(f.resent_packets for f in figures),
             lost=self._lost + sum(f.sent_dropped_packets for f in figures),
             rtt_ms=max((f.rtt_ms for f in figures), default=None),

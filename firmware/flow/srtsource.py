@@ -54,8 +54,8 @@ class SrtLeg(ABC):
         self._socket: srt.Socket | None = None
         self._closing = threading.Event()
         self._heard_ns = 0
-        self._lost = self._repaired = 0
-        self._connection_lost = self._connection_repaired = 0
+        self._asked = self._lost = self._repaired = 0
+        self._connection_asked = self._connection_lost = self._connection_repaired = 0
         self._thread = threading.Thread(target=self._run, name=f"srt {spec.name}", daemon=True)
 
     def readers(self) -> dict[int, Callable[[int], None]]:
@@ -81,7 +81,7 @@ class SrtLeg(ABC):
 
     def _read(self, connection: srt.Socket) -> None:
         """Everything of this connection, until it ends."""
-        self._connection_lost = self._connection_repaired = 0
+        self._connection_asked = self._connection_lost = self._connection_repaired = 0
         self._socket = connection
         self.message = ""
         unwrap = Unwrap(31)
@@ -123,6 +123,8 @@ class SrtLeg(ABC):
             except srt.SrtError:
                 figures = None  # it ended between the two lines
         if figures is not None:
+            self._asked += figures.received_lost_packets - self._connection_asked
+            self._connection_asked = figures.received_lost_packets
             self._lost += max(0, figures.received_dropped_packets - self._connection_lost)
             self._repaired += max(0, figures.repaired_packets - self._connection_repaired)
             self._connection_lost = max(self._connection_lost, figures.received_dropped_packets)
@@ -136,6 +138,7 @@ class SrtLeg(ABC):
             packets=tally.packets,
             bytes=tally.bytes,
             rate_bps=tally.rate_bps,
+            asked=self._asked,
             repaired=self._repaired,
             lost=self._lost,
             dropped=tally.dropped,

@@ -58,6 +58,8 @@ METRICS: dict[str, Metric] = {
     "PacketLossPercent": Metric("flow", "Percent", "gauge", "packets lost on the way to all sources, even if recovered"),
     "ARQRecovered": Metric("flow", "Count", "count", "of a single source: packets repaired by retransmission"),
     "FECRecovered": Metric("flow", "Count", "count", "of a single source: packets repaired by FEC"),
+    "ARQRequests": Metric("flow", "Count", "count", "of a single source: packets that were asked for again"),
+    "FECPackets": Metric("flow", "Count", "count", "of a single source: FEC packets received"),
     "RoundTripTime": Metric("flow", "Milliseconds", "gauge", "of a single source"),
     "MergeActive": Metric("flow", "None", "gauge", "1 while both sources are merged"),
     "MergeLatency": Metric("flow", "Milliseconds", "gauge", "how far the later source trails the other"),
@@ -74,10 +76,14 @@ METRICS: dict[str, Metric] = {
     "SourcePacketLossPercent": Metric("source", "Percent", "gauge", "packets lost on the way, even if repaired"),
     "SourceARQRecovered": Metric("source", "Count", "count", "packets repaired by retransmission"),
     "SourceFECRecovered": Metric("source", "Count", "count", "packets repaired by FEC"),
+    "SourceARQRequests": Metric("source", "Count", "count", "packets that were asked for again"),
+    "SourceFECPackets": Metric("source", "Count", "count", "FEC packets received"),
+    "SourceLatency": Metric("source", "Milliseconds", "gauge", "time that retransmission has, as agreed with the sender"),
     "SourceRoundTripTime": Metric("source", "Milliseconds", "gauge", "there and back"),
     "SourceMergeActive": Metric("source", "None", "gauge", "1 while this one of two sources is in use"),
     "SourceMergeLatency": Metric("source", "Milliseconds", "gauge", "how far it trails the other source; 0 for the first"),
     "SourceMergeStatusWarnSolo": Metric("source", "Count", "count", "the merge runs on this source alone"),
+    "SourceMergeStatusWarnMismatch": Metric("source", "Count", "count", "it is not the same stream as the other source"),
     "SourceSelected": Metric("source", "None", "gauge", "of a failover: 1 for the source that plays"),
     "OutputBitrate": Metric("output", "Bits/Second", "gauge", "what goes out"),
     "OutputConnected": Metric("output", "None", "gauge", "1 while it is connected"),
@@ -85,6 +91,7 @@ METRICS: dict[str, Metric] = {
     "OutputDisconnections": Metric("output", "Count", "count", "it was connected and is not any more"),
     "OutputTotalPackets": Metric("output", "Count", "count", "packets sent"),
     "OutputResentPackets": Metric("output", "Count", "count", "packets sent again"),
+    "OutputARQRequests": Metric("output", "Count", "count", "packets that the receiver asked for again"),
     "OutputNotRecoveredPackets": Metric("output", "Count", "count", "packets that the receiver did not get in time"),
     "OutputRoundTripTime": Metric("output", "Milliseconds", "gauge", "there and back"),
 }
@@ -162,6 +169,8 @@ def _source(end: EndStatus, before: EndStatus | None, flow: FlowStatus, flow_bef
     values = {"SourceBitRate": end.rate_bps, "SourceConnected": float(end.state == "connected")}
     if end.rtt_ms is not None:
         values["SourceRoundTripTime"] = end.rtt_ms
+    if end.latency_ms is not None and end.protocol.startswith(RETRANSMITS):
+        values["SourceLatency"] = float(end.latency_ms)
     if flow.merge is not None:
         _merged_source(values, end.name, flow, flow_before.merge if flow_before else None)
     if before is None:
@@ -178,8 +187,10 @@ def _source(end: EndStatus, before: EndStatus | None, flow: FlowStatus, flow_bef
 def _lost_and_found(values: Values, before: EndStatus, end: EndStatus) -> None:
     if end.protocol.startswith(RETRANSMITS):
         _count(values, "SourceARQRecovered", before.repaired, end.repaired)
+        _count(values, "SourceARQRequests", before.asked, end.asked)
     if end.fec_matrix or end.protocol == "rtp-fec":
         _count(values, "SourceFECRecovered", before.fec_repaired, end.fec_repaired)
+        _count(values, "SourceFECPackets", before.fec_packets, end.fec_packets)
     recovered, lost = _recovered(before, end), max(0, end.lost - before.lost)
     values["SourceRecoveredPackets"] = float(recovered)
     values["SourceNotRecoveredPackets"] = float(lost)
@@ -209,6 +220,7 @@ def _merged_source(values: Values, name: str, flow: FlowStatus, before: MergeSta
         alone = merge.saved_by.get(name, 0) > (before.saved_by.get(name, 0) if before else 0)
     values["SourceMergeActive"] = float(merge.state == "merged" or alone)
     values["SourceMergeStatusWarnSolo"] = float(alone)
+    values["SourceMergeStatusWarnMismatch"] = float(name in merge.differing)
     if merge.skew_ms is not None and len(flow.sources) == 2:  # positive: the second comes later
         behind_ms = merge.skew_ms if name == flow.sources[1].name else -merge.skew_ms
         values["SourceMergeLatency"] = max(0.0, behind_ms)
@@ -226,6 +238,7 @@ def _output(end: EndStatus, before: EndStatus | None) -> Values:
     _count(values, "OutputTotalPackets", before.packets, end.packets)
     if end.protocol.startswith(RETRANSMITS):
         _count(values, "OutputResentPackets", before.repaired, end.repaired)
+        _count(values, "OutputARQRequests", before.asked, end.asked)
         _count(values, "OutputNotRecoveredPackets", before.lost, end.lost)
     return values
 
@@ -238,7 +251,7 @@ def _flow(now: FlowStatus, before: FlowStatus | None, pairs: Pairs, sources: lis
         "ConnectedOutputs": float(_connected(now.outputs)),
     }
     single = sources[0] if len(sources) == 1 else {}
-    for of_flow in ("ARQRecovered", "FECRecovered", "RoundTripTime"):
+    for of_flow in ("ARQRecovered", "ARQRequests", "FECRecovered", "FECPackets", "RoundTripTime"):
         if (of_source := f"Source{of_flow}") in single:
             values[of_flow] = single[of_source]
     merge, merge_before = now.merge, before.merge if before else None

@@ -56,3 +56,8 @@ class Leg:
         self.received = self.late = self.saved = self.relocks = 0
         self.missed = 0  # released, and this leg never brought them: what it alone would have lost
         self.report = ""  # why this leg does not help, in words
+
+    @property
+    def differs(self) -> bool:
+        """It brings a stream for a while, and that cannot be matched with the other's."""
+        return self.offset is None and bool(self.report)

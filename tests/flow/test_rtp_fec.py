@@ -108,6 +108,7 @@ def test_bursts_of_a_row_are_repaired_and_told(lab, more, aligned):
     words = "SRTP, AES-256-GCM" if more else "in the clear"
     (source,) = net.receiver.status().sources
     assert (source.fec_matrix, source.fec_repaired, source.lost) == ("5x5", losses.dropped, 0)
+    assert len(stream) // 5 <= source.fec_packets <= len(stream) // 5 * 2
     assert (source.encryption, source.refused, source.dropped) == (words, 0, 0)
     (output,) = net.sender.status().outputs
     assert (output.fec_matrix, output.encryption, output.dropped) == ("5x5", words, 0)

@@ -150,6 +150,7 @@ def test_what_retransmission_repaired_is_counted_to_the_packet(stack):
     assert (status.account.carried, status.account.lost, status.account.by_retransmission) == (len(STREAM), 0, len(drop.lost))
     (sent,) = worker.status().outputs
     assert sent.repaired >= len(drop.lost)
+    assert (status.sources[0].asked, sent.asked) >= (len(drop.lost), len(drop.lost))
     assert (sent.lost, sent.dropped, sent.encryption) == (0, 0, "SRT, AES-256")
 
 

@@ -156,6 +156,7 @@ def test_a_foreign_leg_changes_nothing_and_is_reported():
     result = run(merge, [Network().arrivals(sent, GAP), Network(seed=3).arrivals(other, GAP)])
     assert result.out == sent
     assert "not the same stream" in merge.legs[1].report
+    assert [leg.differs for leg in merge.legs] == [False, True]
 
 
 def test_a_foreign_leg_takes_over_when_the_first_dies():
