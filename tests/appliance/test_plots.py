@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from shutil import which
 
 import pytest
 
@@ -47,6 +48,7 @@ MARK = """
 
 
 def opened(browser: Browser, url: str, width: int = 1280, height: int = 900, scheme: str = "dark") -> None:
+    browser._session = ""
     browser.open("about:blank", width, height)
     browser._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
     browser._ask("Page.enable")
@@ -61,6 +63,16 @@ def drawn(browser: Browser) -> bool:
 def ink(browser: Browser, since: int, until: int, name: str = "source-rtt", key: str = "sources/path-a") -> int:
     told = f"const [NAME, KEY, SINCE, UNTIL] = {json.dumps([name, key, since, until])};"
     return int(browser.run(f"(() => {{ {told} return {INK.strip()} }})()"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for all: each test opens a page of its own."""
+    chromium = which("chromium") or which("chromium-browser") or which("google-chrome")
+    if not chromium:
+        pytest.skip("there is no browser; apt install chromium")
+    with Browser(chromium) as started:
+        yield started
 
 
 @pytest.fixture
