@@ -71,6 +71,17 @@ RECOMMENDED: tuple[Rule, ...] = (
         advice="Bring the other source back: the next fault of the one that is left is seen.",
     ),
     Rule(
+        name="sources-differ",
+        metric="SourceMergeStatusWarnMismatch",
+        statistic="Minimum",
+        comparison=">=",
+        threshold=1,
+        period_s=1,
+        periods=5,
+        text="this source is not the same stream as the other, so they cannot be merged",
+        advice="Have both paths fed by one encoder, or set the flow to failover.",
+    ),
+    Rule(
         name="merge-skew",
         metric="MergeWindowUsedPercent",
         comparison=">",

@@ -43,13 +43,14 @@ def test_a_flow_that_is_well_raises_nothing(scene):
         ({"sources": [end("path-a", "waiting"), end("path-b", "waiting")]}, {"no-source", "source-down/path-a", "source-down/path-b"}),
         ({"sources": [end("path-a", rate_bps=2e5), end("path-b")]}, {"source-bitrate-low/path-a"}),
         ({"merge": MergeStatus(state="one leg", window_ms=200)}, {"merge-lost"}),
+        ({"merge": MergeStatus(state="merged", window_ms=200, differing=["path-b"])}, {"sources-differ/path-b"}),
         ({"outputs": [end("wall", "connecting")]}, {"output-down/wall"}),
         ({"outputs": [end("wall", "waiting", "srt-listener")]}, set()),
         ({"state": "ERROR", "pid": 0, "message": "the secret `x` is missing"}, {"flow-error", "no-source"}),
         ({"lost": 5}, {"not-recovered"}),
         ({"faults": 3}, {"tr101290-priority-1"}),
     ],
-    ids=["one source", "all sources", "bitrate", "merge", "output", "nobody called", "error", "lost", "TR 101 290"],
+    ids=["one source", "all sources", "bitrate", "merge", "mismatch", "output", "nobody called", "error", "lost", "TR 101 290"],
 )
 def test_what_is_wrong_raises_its_alarm_and_no_other(scene, wrong, alarms):
     scene.tick(15)
