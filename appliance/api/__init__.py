@@ -25,7 +25,7 @@ from appliance.api.peering import Peering
 from appliance.api.rates import Rates
 from appliance.api.record import Record
 from appliance.api.replays import Replays
-from appliance.api.sigv4 import Caller, Denied, HttpRequest, Verifier
+from appliance.api.sigv4 import Denied, HttpRequest, Verifier
 from appliance.api.table import BETWEEN_HOSTS, ROWS, Row
 from appliance.service import Service
 from firmware.audit import Audit
@@ -78,7 +78,8 @@ def _view(row: Row, backing: Backing) -> Callable[..., Response]:
             backing.rates.take(caller.key_id, row.operation, time.monotonic())
             given = _given(row, body)
             caller.authorize(row.operation, shapes.members_given(given))
-            return _answer(row, _result(row, backing, record, caller, labels, given))
+            operations = Inspection(backing.service, backing.peering, backing.quotas, record, caller)
+            return _answer(row, _result(row, operations, labels, given), operations.warnings)
         except Fault as fault:
             record.refused(fault)
             raise
@@ -106,15 +107,12 @@ def _given(row: Row, body: bytes) -> shapes.Shape | None:
     return None
 
 
-def _result(
-    row: Row, backing: Backing, record: Record, caller: Caller, labels: dict[str, str], given: shapes.Shape | None
-) -> dict[str, Any] | None:
+def _result(row: Row, operations: Inspection, labels: dict[str, str], given: shapes.Shape | None) -> dict[str, Any] | None:
     if row.does == "-":
         raise NotImplementedHere(f"{row.operation} is not available on a local flow")
     kind, _, empty = row.does.partition(" ")
     if kind == "empty":
         return {empty: []}
-    operations = Inspection(backing.service, backing.peering, backing.quotas, record, caller)
     operation: Callable[..., dict[str, Any] | None] = getattr(operations, _snake(row.operation))
     if row.operation == "ListFlows":
         return operation(request.args.get("maxResults"), request.args.get("nextToken"))
@@ -123,9 +121,11 @@ def _result(
     return operation(*labels.values(), *([given] if given is not None else []))
 
 
-def _answer(row: Row, result: dict[str, Any] | None) -> Response:
+def _answer(row: Row, result: dict[str, Any] | None, warnings: list[str]) -> Response:
+    """No shape of MediaConnect's has a place for a warning."""
     status = int(row.does) if row.does.isdecimal() else 200
-    return _response(status, b"" if result is None else msgspec.json.encode(result))
+    more = {"x-pressbox-warning": "; ".join(warnings)} if warnings else {}
+    return _response(status, b"" if result is None else msgspec.json.encode(result), **more)
 
 
 def _response(status: int, body: bytes, **headers: str) -> Response:

@@ -20,6 +20,7 @@ TRANSPORT = {
     "protocol", "maxBitrate", "maxLatency", "minLatency", "streamId", "smoothingLatency", "cidrAllowList", "sourceListenerAddress",
     "sourceListenerPort",
 }  # fmt: skip
+EVERYBODY = ("0.0.0.0/0", "::/0")
 Document = dict[str, Any]
 
 
@@ -66,6 +67,12 @@ def listed(kept: Kept, notes: FlowNotes, status: FlowStatus | None) -> Document:
         "status": state_of(kept, status),
     }
     return document | ({"maintenance": notes.maintenance} if notes.maintenance else {})
+
+
+def warnings(flow: Flow, notes: FlowNotes) -> list[str]:
+    """What is accepted and should not stay so."""
+    sources = [(notes.sources[one.name].name, getattr(one, "allow", [])) for one in flow.sources]
+    return [f"{name}: anybody may send to it, its allowlist is {block}" for name, allow in sources for block in allow if block in EVERYBODY]
 
 
 def messages(kept: Kept, status: FlowStatus | None) -> list[str]:

@@ -20,6 +20,7 @@ from appliance.api.operations import Known, check_lock, with_flow
 from appliance.api.ports import check_ports
 from appliance.api.shapes import CreateFlow, Failover, SetSource, UpdateFlow, check_tags
 from appliance.locks import lock_of
+from firmware.alarms.board import read_alarms
 from firmware.model import Flow, Output, Source
 from firmware.store import Kept, UnknownFlow
 
@@ -41,6 +42,7 @@ class FlowOperations(EndOperations):
 
         with self.entitled(_sources(given)) as taken:
             kept = self.service.add(make)
+        self.warnings = describe.warnings(kept.flow, made[0].notes)
         return {"flow": describe.flow(kept, made[0].notes, None)}
 
     def _new_flow(self, given: CreateFlow, names: Sequence[str], taken: Taken) -> Known:
@@ -81,9 +83,11 @@ class FlowOperations(EndOperations):
         known = self.find(flow_arn)
         status = self.status(known)
         lock = lock_of(known.kept())
-        told = describe.messages(known.kept(), status) + ([str(lock)] if lock else [])
-        if known.desired == "ACTIVE" and known.flow.name in self.peering.told:
-            told.append(self.peering.told[known.flow.name])
+        told = describe.messages(known.kept(), status) + ([str(lock)] if lock else []) + describe.warnings(known.flow, known.notes)
+        if known.desired == "ACTIVE":
+            told += [f"{alarm.alarm}: {alarm.reason}" for alarm in read_alarms(self.service.places).of_flow(known.flow.name)]
+            if known.flow.name in self.peering.told:
+                told.append(self.peering.told[known.flow.name])
         document = {"flow": describe.flow(known.kept(), known.notes, status)}
         return document | ({"messages": {"errors": told}} if told else {})
 

@@ -72,6 +72,8 @@ class Operations:
         self.caller = caller
         self.quotas = quotas
         self.record = record
+        self.warnings: list[str] = []
+        """Of what the request changed, for its answer."""
 
     def find(self, flow_arn: str) -> Known:
         return _find(self.service.list(), flow_arn)
@@ -102,6 +104,7 @@ class Operations:
             self.service.change(known.flow.name, become)
         except UnknownFlow:  # deleted a moment ago
             raise _unknown(flow_arn) from None
+        self.warnings = describe.warnings(known.flow, known.notes)
         return known
 
     def over_quota(self, operation: str, what: str, count: int, most: int) -> None:

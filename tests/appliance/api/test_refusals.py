@@ -77,6 +77,14 @@ def test_a_wrong_member_of_a_source_is_named(client, members, sentence):
     assert client.list_flows()["Flows"] == []
 
 
+def test_an_allowlist_of_everybody_is_accepted_with_a_warning(client):
+    made = client.create_flow(Name="f", Source=RTP | {"Name": "in", "WhitelistCidr": "0.0.0.0/0"})
+    warning = "in: anybody may send to it, its allowlist is 0.0.0.0/0"
+    assert made["ResponseMetadata"]["HTTPHeaders"]["x-pressbox-warning"] == warning
+    described = client.describe_flow(FlowArn=made["Flow"]["FlowArn"])
+    assert described["Messages"]["Errors"] == [warning]
+
+
 @pytest.mark.parametrize(("members", "sentence"), WRONG_OUTPUTS, ids=[sentence[:40] for _, sentence in WRONG_OUTPUTS])
 def test_a_wrong_member_of_an_output_is_named(client, members, sentence):
     status, code, message = refusal(client.create_flow, Name="f", Source=RTP, Outputs=[UDP | members])
