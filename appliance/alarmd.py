@@ -40,6 +40,9 @@ class Couriers:
         self._running: dict[str, tuple[Webhook | Mqtt, Courier]] = {}
 
     def look(self) -> None:
+        for name, (what, courier) in self._running.items():
+            if not courier.is_alive():  # of a fault of ours
+                self._running[name] = (what, self._begin(name, what))
         now = stamp(settings_path(self.places.state))
         if now == self._seen:
             return

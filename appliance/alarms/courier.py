@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -19,9 +19,7 @@ from appliance.alarms.undelivered import Undelivered, Unwanted
 from firmware.alarms.journal import ALARMS, EVENTS, Follower, Notice
 
 LOOK_S = 0.5
-FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
-OLDEST_S = 86_400.0  # what nobody took for a day is news to nobody
 TRIES_OF_UNWANTED = 3
 
 _log = logging.getLogger("pressbox.alarms")
@@ -31,6 +29,14 @@ class Sender(Protocol):
     def keep(self) -> None: ...
     def send(self, notice: Notice) -> None: ...
     def close(self) -> None: ...
+
+
+class Patience(NamedTuple):
+    first_wait_s: float = 1.0
+    oldest_s: float = 86_400.0  # what was not taken for a day of trying is news to nobody
+
+
+PATIENCE = Patience()
 
 
 class Place(msgspec.Struct, kw_only=True):
@@ -48,7 +54,7 @@ class Place(msgspec.Struct, kw_only=True):
 
 class Courier(threading.Thread):
     def __init__(
-        self, name: str, sender: Sender, folder: Path, since: tuple[int, int], *, events: bool, first_wait_s: float = FIRST_WAIT_S
+        self, name: str, sender: Sender, folder: Path, since: tuple[int, int], *, events: bool, patience: Patience = PATIENCE
     ) -> None:
         super().__init__(name=f"to {name}", daemon=True)
         self.destination = name
@@ -59,7 +65,8 @@ class Courier(threading.Thread):
         self.place.alarms, self.place.events = max(self.place.alarms, since[0]), max(self.place.events, since[1])
         self._alarms = Follower(folder, ALARMS, self.place.alarms)
         self._events = Follower(folder, EVENTS, self.place.events) if events else None
-        self._first_wait_s = first_wait_s
+        self._patience = patience
+        self._well_s = time.monotonic()  # when he last brought something, or had nothing to bring
         self._over = threading.Event()
 
     def run(self) -> None:
@@ -67,15 +74,16 @@ class Courier(threading.Thread):
         while not self._over.is_set():
             wait_s = LOOK_S
             try:
-                if not self._bring_one():
-                    self._sender.keep()
-                else:
+                if self._bring_one():
                     wait_s = 0.0
-                failures = 0
+                else:
+                    self._sender.keep()
+                    self._idle()
+                failures, self._well_s = 0, time.monotonic()
             except Undelivered as error:
                 failures += 1
                 self._failed(str(error), unwanted=isinstance(error, Unwanted) and failures >= TRIES_OF_UNWANTED)
-                wait_s = waiting_s(failures, self._first_wait_s)
+                wait_s = waiting_s(failures, self._patience.first_wait_s)
             except OSError as error:  # of our own disk
                 _log.warning("%s: %s", self.destination, error.strerror)
                 wait_s = LONGEST_WAIT_S
@@ -94,7 +102,7 @@ class Courier(threading.Thread):
         """The next alarm, else the next event; False where all is told."""
         for follower in self._followers():
             while (notice := follower.next()) is not None:
-                if time.time() - notice.at > OLDEST_S:
+                if self._is_too_old(notice):
                     self._pass(follower, missed=1)
                     continue
                 self._sender.send(notice)
@@ -103,6 +111,16 @@ class Courier(threading.Thread):
                 self._pass(follower)
                 return True
         return False
+
+    def _is_too_old(self, notice: Notice) -> bool:
+        """By the clock, which may jump, and by how long it has been tried."""
+        return min(time.time() - notice.at, time.monotonic() - self._well_s) > self._patience.oldest_s
+
+    def _idle(self) -> None:
+        """There is nothing to bring, and he could."""
+        if self.place.error:
+            self.place.error, self.place.failing_since = "", 0.0
+            self._write()
 
     def _pass(self, follower: Follower, missed: int = 0) -> None:
         self.place.missed += follower.missed + missed
@@ -133,7 +151,7 @@ class Courier(threading.Thread):
         os.replace(fresh, self._path)
 
 
-def waiting_s(failures: int, first_s: float = FIRST_WAIT_S) -> float:
+def waiting_s(failures: int, first_s: float = PATIENCE.first_wait_s) -> float:
     """Twice as long after each failure, and never all couriers at once."""
     return random.uniform(0.5, 1.0) * min(LONGEST_WAIT_S, first_s * 2.0 ** min(failures - 1, 20))  # noqa: S311
 

@@ -85,9 +85,9 @@ class WebhookSender:
         more: dict[str, Any] = {"timeout": self._timeout_s}
         if parts.scheme == "https":
             trusted = ssl.create_default_context(cafile=self._webhook.ca or None)
-            connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.hostname, parts.port, context=trusted, **more)
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(parts.hostname, parts.port or 443, context=trusted, **more)
         else:
-            connection = http.client.HTTPConnection(parts.hostname, parts.port, **more)
+            connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, **more)
         connection.connect()
         over = threading.Timer(LONGEST_S, _end, [connection.sock])
         over.daemon = True

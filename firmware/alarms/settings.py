@@ -169,7 +169,8 @@ def is_loopback(host: str) -> bool:
 def shown(url: str) -> str:
     parts = urlsplit(url)
     port = f":{parts.port}" if parts.port else ""
-    return f"{parts.scheme}://{parts.hostname}{port}/" + ("…" if len(parts.path) > 1 or parts.query else "")
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}{port}/" + ("…" if len(parts.path) > 1 or parts.query else "")
 
 
 def settings_path(state: Path) -> Path:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from appliance.alarms.courier import Courier
+from appliance.alarms.courier import Courier, Patience
 from appliance.alarms.mqtt import MqttSender
 from appliance.alarms.shapes import Names
 from firmware.alarms.board import Board, read_alarms
@@ -96,7 +96,7 @@ def begin(places):
     def start(port: int, board: Board | None = None, **more: Any) -> Courier:
         mqtt = parse(Mqtt, {"host": "127.0.0.1", "port": port, "clear": True, "topic": "pressbox/truck-3"} | more)
         sender = MqttSender(mqtt, Secrets(places.secrets), Names(places), lambda: board or read_alarms(places), timeout_s=3.0)
-        courier = Courier("mqtt", sender, places.state / FOLDER, mqtt.since, events=mqtt.events, first_wait_s=0.05)
+        courier = Courier("mqtt", sender, places.state / FOLDER, mqtt.since, events=mqtt.events, patience=Patience(0.05))
         courier.start()
         couriers.append(courier)
         return courier

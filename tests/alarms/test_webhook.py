@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from appliance.alarms.courier import TRIES_OF_UNWANTED, Courier, read_place, waiting_s
+from appliance.alarms.courier import TRIES_OF_UNWANTED, Courier, Patience, read_place, waiting_s
 from appliance.alarms.shapes import Names
 from appliance.alarms.webhook import WebhookSender
 from firmware.alarms.board import Alarm
@@ -51,10 +51,10 @@ def begin(places, folder) -> Iterator[Callable[..., Courier]]:
     """`begin(url, name=…)`: a courier to this address."""
     with ExitStack() as stack:
 
-        def start(url: str, name: str = "ops", timeout_s: float = 10.0, **more: object) -> Courier:
+        def start(url: str, name: str = "ops", timeout_s: float = 10.0, oldest_s: float = 86_400.0, **more: object) -> Courier:
             hook = parse(Webhook, {"name": name, "url": url, "secret": "sig", **more})
             sender = WebhookSender(hook, Secrets(places.secrets), Names(places), timeout_s)
-            courier = Courier(name, sender, folder, (0, 0), events=hook.events, first_wait_s=0.02)
+            courier = Courier(name, sender, folder, (0, 0), events=hook.events, patience=Patience(0.02, oldest_s))
             courier.start()
             stack.callback(courier.join)
             stack.callback(courier.stop)
@@ -150,16 +150,34 @@ def test_alarms_come_before_events_and_events_only_where_they_are_wanted(journal
     events.close()
 
 
-def test_what_is_older_than_a_day_or_pushed_out_is_counted_and_not_sent(folder, begin, wait_for):
+def test_what_was_not_taken_for_too_long_is_counted_and_given_up(journal, begin, wait_for):
+    with Receiver(*[503] * 1000).up() as receiver:
+        journal.add(told(at=time.time() - 90_000))
+        courier = begin(receiver.url, oldest_s=1.0)
+        wait_for(lambda: courier.place.missed, what="that it is given up")
+        receiver.script.clear()
+        last = journal.add(told())
+        wait_for(lambda: courier.place.delivered, what="the next one")
+    assert receiver.ids[-1] == last.id
+    assert len(receiver.ids) > 2
+
+
+def test_a_clock_that_jumps_ages_nothing(journal, begin, wait_for):
+    with Receiver(503).up() as receiver:
+        journal.add(told(at=time.time() - 400 * 86_400))
+        courier = begin(receiver.url)
+        wait_for(lambda: courier.place.delivered, what="what was raised before the jump")
+
+
+def test_what_was_pushed_out_is_counted(folder, begin, wait_for):
     small = Journal(folder, ALARMS, max_bytes=4000)
-    small.add(told(at=time.time() - 90_000))
     sent = [small.add(told()) for _ in range(40)]
     with Receiver().up() as receiver:
         courier = begin(receiver.url)
         wait_for(lambda: receiver.ids and receiver.ids[-1] == sent[-1].id, what="the newest")
         wait_for(lambda: courier.place.alarms == sent[-1].number, what="its place")
     assert 0 < len(receiver.ids) < 40
-    assert courier.place.missed + courier.place.delivered == 41
+    assert courier.place.missed + courier.place.delivered == 40
     small.close()
 
 
