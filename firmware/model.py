@@ -20,6 +20,7 @@ LatencyMs = Annotated[int, Meta(ge=10, le=15_000)]
 Ttl = Annotated[int, Meta(ge=1, le=255)]
 Dscp = Annotated[int, Meta(ge=0, le=63)]
 GatherMs = Annotated[int, Meta(ge=0, le=50)]
+SmoothMs = Annotated[int, Meta(ge=0, le=1000)]
 Cidrs = list[str]
 
 _MESSAGE = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<key>[^`]*)`)?$", re.DOTALL)
@@ -46,6 +47,8 @@ class End(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="p
             _check_block(block)
         if isinstance(self, RtpFecSource | RtpFecOutput) and self.port > 65_531:
             raise ValueError(f"port: {self.port} leaves no room for the FEC ports 2 and 4 above it; take one up to 65531")
+        if getattr(self, "gather_ms", 0) and getattr(self, "smooth_ms", 0):
+            raise ValueError("smooth_ms: gathering makes bursts, smoothing takes them away; set `gather_ms` or `smooth_ms` to 0")
         if not getattr(self, "host", "-").strip():
             raise ValueError("host: missing; write a host name or an address")
         secret, clear = getattr(self, "secret", ""), getattr(self, "clear", False)
@@ -182,6 +185,7 @@ class RistOutput(Rist, kw_only=True, tag="rist"):
     dscp: Dscp = 0
     enabled: bool = True
     gather_ms: GatherMs = 0
+    smooth_ms: SmoothMs = 0
 
     def _has_two_ways(self) -> bool:
         second = self.second_host or self.host, self.second_bind_address, self.second_bind_device
@@ -198,6 +202,7 @@ class DatagramOutput(End, kw_only=True):
     clear: bool = False  # unencrypted to a public address, on purpose
     enabled: bool = True
     gather_ms: GatherMs = 0
+    smooth_ms: SmoothMs = 0  # leaves by the stream's own clock, so long behind: bursts of up to that much are taken away
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,7 +24,7 @@ def display(end: model.Source | model.Output) -> str:
     else:
         host = end.host
         pairs += [("adapter", end.bind_address), ("bindtodevice", end.bind_device), *_sending(end)]
-    pairs += [("gather", getattr(end, "gather_ms", 0) or "")]
+    pairs += [(name, getattr(end, f"{name}_ms", 0) or "") for name in ("gather", "smooth")]
     return f"{scheme}://{bracketed(host)}:{end.port}{_query(pairs)}"
 
 

@@ -24,7 +24,7 @@ from firmware.urlparts import Parts, UrlError, host_and_port, is_multicast, whol
 
 MICROSECONDS_ABOVE_MS = 20_000
 
-_LATENCY_MS, _GATHER_MS, _DSCP, _TTL = (10, 15_000), (0, 50), (0, 63), (1, 255)
+_LATENCY_MS, _GATHER_MS, _SMOOTH_MS, _DSCP, _TTL = (10, 15_000), (0, 50), (0, 1000), (0, 63), (1, 255)
 _WORDS = {  # the model's words, as a URL writes them
     "stream_id": "streamid",
     "bind_address": "adapter",
@@ -92,9 +92,9 @@ def _rist(parts: Parts, secret_name: str) -> Fields:
     shared = {"buffer", "secret", "aes-type", "profile", "second", "adapter"}
     fields: dict[str, Any] = {"protocol": "rist", "port": parts.port}
     if parts.side == "output":
-        parts.refuse_unknown(shared | {"bindtodevice", "second-adapter", "second-bindtodevice", "gather", "dscp"})
+        parts.refuse_unknown(shared | {"bindtodevice", "second-adapter", "second-bindtodevice", "gather", "smooth", "dscp"})
         fields["dscp"] = parts.between("dscp", *_DSCP, 0)
-        fields |= {"host": parts.place_to_send_to(), **_from_here(parts), **_second_path(parts), **_gathered(parts)}
+        fields |= {"host": parts.place_to_send_to(), **_from_here(parts), **_second_path(parts), **_gathered(parts), **_smoothed(parts)}
     else:
         parts.refuse_unknown(shared | {"allow"})
         fields |= parts.listening() | {"second_port": parts.between("second", 1, 65535, 0) if "second" in parts.options else 0}
@@ -137,7 +137,7 @@ def _datagrams_in(parts: Parts, secret_name: str) -> Fields:
 
 def _datagrams_out(parts: Parts, secret_name: str) -> Fields:
     rtp, encrypted = parts.scheme != "udp", parts.scheme == "srtp"
-    allowed = {"adapter", "localaddr", "bindtodevice", "ttl", "dscp", "gather", *({"fec"} if rtp else ())}
+    allowed = {"adapter", "localaddr", "bindtodevice", "ttl", "dscp", "gather", "smooth", *({"fec"} if rtp else ())}
     parts.refuse_unknown(allowed | ({"key"} if encrypted else {"clear"}))
     host = parts.place_to_send_to()
     _localaddr(parts)
@@ -149,7 +149,7 @@ def _datagrams_out(parts: Parts, secret_name: str) -> Fields:
     key, secrets = _srtp_key(parts, secret_name)
     fields = {"protocol": _protocol(parts, bool(fec)), "host": host, "port": parts.port, "clear": clear, **_from_here(parts)}
     fields |= {"ttl": parts.between("ttl", *_TTL, 16), "dscp": parts.between("dscp", *_DSCP, 0)}
-    return fields | fec | key | _gathered(parts), secrets
+    return fields | fec | key | _gathered(parts) | _smoothed(parts), secrets
 
 
 def _protocol(parts: Parts, fec: bool) -> str:
@@ -178,6 +178,10 @@ def _gathering(parts: Parts) -> set[str]:
 
 def _gathered(parts: Parts) -> dict[str, Any]:
     return {"gather_ms": parts.between("gather", *_GATHER_MS, 0)} if parts.side == "output" else {}
+
+
+def _smoothed(parts: Parts) -> dict[str, Any]:
+    return {"smooth_ms": parts.between("smooth", *_SMOOTH_MS, 0)}
 
 
 def _from_here(parts: Parts) -> dict[str, Any]:

@@ -52,7 +52,8 @@ CAMERAS = st.builds(
 )
 LISTENING = {"name": NAMES, "port": PORTS, "address": UNICAST, "allow": ALLOW}
 KEYED = {"secret": st.just("") | SECRETS}
-SENDING = {"name": NAMES, "port": PORTS, **BIND, **GATHER, **DSCP, "ttl": st.integers(1, 255)}
+SMOOTH = {"smooth_ms": st.integers(0, 1000)}
+SENDING = {"name": NAMES, "port": PORTS, **BIND, **GATHER, **SMOOTH, **DSCP, "ttl": st.integers(1, 255)}
 MATRICES = st.one_of(
     st.tuples(st.integers(4, 20), st.integers(4, 20), st.booleans()), st.tuples(st.integers(1, 3), st.integers(4, 20), st.just(False))
 ).filter(lambda matrix: matrix[0] * matrix[1] <= 100)
@@ -69,7 +70,7 @@ def sent(kind: type, **fields: st.SearchStrategy[object]) -> st.SearchStrategy[o
         )
 
     everything = st.fixed_dictionaries(SENDING | {"host": NAMED | ADDRESSES, "clear": st.booleans()} | fields)
-    return everything.filter(permitted).map(lambda chosen: kind(**chosen))
+    return everything.filter(permitted).map(lambda chosen: kind(**chosen | ({"smooth_ms": 0} if chosen["gather_ms"] else {})))
 
 
 def with_matrix(chosen: model.RtpOutput, matrix: tuple[int, int, bool], aligned: bool) -> model.RtpFecOutput:

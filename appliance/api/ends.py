@@ -22,7 +22,16 @@ from firmware.secrets import SecretError, Secrets
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - who may send is the allowlist's to say, not the address's
 SRT_LATENCY_MS = RIST_LATENCY_MS = 2000  # MediaConnect's defaults
 ZIXI_PORTS = (2077, 2088)
-SEEN = {"name", "port", "host", "allow", "latency_ms", "stream_id", "enabled"}  # keys of a definition that requests have members for
+SEEN = {
+    "name",
+    "port",
+    "host",
+    "allow",
+    "latency_ms",
+    "stream_id",
+    "enabled",
+    "smooth_ms",
+}  # keys of a definition that requests have members for
 SEEN_OF_SRT = {"secret", "clear", "key_bits"}
 NO_ROLE = "arn:pressbox:iam::000000000000:role/none"
 _SECRET_ARN = re.compile(r"arn:[^:]*:secretsmanager:[^:]*:[^:]*:secret:(.+)")
@@ -77,8 +86,6 @@ def source_from(given: UpdateSource, name: str, secrets: Secrets, way: str = "")
 
 def output_from(given: UpdateOutput, name: str, secrets: Secrets, way: str = "") -> Output:
     protocol = _check(given, OUTPUT_MEMBERS, way)
-    if given.smoothing_latency:
-        raise BadRequest(f"{way}smoothingLatency: allowed is 0; a local flow's outputs leave as evenly as the stream comes")
     common: dict[str, Any] = {"name": name, "port": given.port, "enabled": given.output_status != "DISABLED"}
     if protocol == "srt-listener":
         if (given.port or 0) < 1024:
@@ -88,6 +95,8 @@ def output_from(given: UpdateOutput, name: str, secrets: Secrets, way: str = "")
         common |= {"address": EVERYWHERE, "allow": allow}
     else:
         common["host"] = given.destination
+    if "smoothingLatency" in OUTPUT_MEMBERS[protocol]:
+        common["smooth_ms"] = given.smoothing_latency or 0
     if protocol == "srt-caller":
         common["stream_id"] = given.stream_id or ""
     if protocol.startswith("srt"):
@@ -116,6 +125,8 @@ def output_members(output: Output, notes: EndNotes) -> dict[str, Any]:
         members["cidrAllowList"] = output.allow
     else:
         members["destination"] = output.host
+    if "smoothingLatency" in OUTPUT_MEMBERS[protocol_of(output)]:
+        members["smoothingLatency"] = getattr(output, "smooth_ms", 0)
     return members | _common_members(output, notes, "encryption")
 
 
@@ -153,6 +164,8 @@ def with_unseen(made: End, before: Source | Output) -> End:
     if type(made) is not type(before):
         return made
     seen = SEEN | SEEN_OF_SRT if isinstance(made, model.Srt) else SEEN
+    if getattr(made, "smooth_ms", 0):
+        seen = seen | {"gather_ms"}  # they exclude each other
     return msgspec.structs.replace(made, **{key: getattr(before, key) for key in made.__struct_fields__ if key not in seen})
 
 

@@ -175,8 +175,6 @@ def _only_ours(schema: dict[str, Any], members: dict[str, set[str]]) -> None:
     properties = schema["properties"]
     properties["protocol"] = {"anyOf": [{"enum": list(PROTOCOLS)}, {"type": "null"}], "default": None}
     properties["routerIntegrationState"] = {"enum": ["DISABLED", None], "default": None}
-    if "smoothingLatency" in properties:
-        properties["smoothingLatency"] = {"enum": [0, None], "default": None}
     for protocol, own in members.items():
         needed, more = sorted(own & NEEDED), sorted(own - NEEDED)
         lines = schema.setdefault("description", "Which members a protocol takes, beside those of all:")

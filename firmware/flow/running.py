@@ -176,7 +176,7 @@ class RunningFlow:
         merges = len(self.flow.sources) > 1 and self.flow.recover == "merge"
         self.patience_ns = max(self.lazy_ns, self.flow.window_ms * 500_000 if merges else 0)
         only, *others = self._sources
-        gathers = any(output.gather_ms for output in self._specs.values())
+        gathers = any(output.gather_ms or getattr(output, "smooth_ms", 0) for output in self._specs.values())
         straight = isinstance(self._recover, Straight) and self._pacer is None and not gathers and not others
         self.lone = only if straight and isinstance(only, DatagramSource) and only.lone else None
         self._look_again()

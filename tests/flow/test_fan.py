@@ -322,3 +322,36 @@ def test_a_stream_that_pauses_leaves_nothing_waiting(stack):
             waits.append(time.monotonic() - began)
     assert later.got == STREAM[:10]
     assert min(waits) < 0.06
+
+
+def test_a_smoothed_output_takes_bursts_away_and_loses_nothing(stack):
+    """Ten datagrams at once every 10 ms, as gathered elsewhere: behind the smoothing no two leave at once, in the same order."""
+    fan, taps = Fan(), [Tap(), Tap(), Tap()]
+    specs = [
+        UdpOutput(name="plain", host="127.0.0.1", port=taps[0].port),
+        UdpOutput(name="smooth", host="127.0.0.1", port=taps[1].port, smooth_ms=100),
+        RtpOutput(name="numbered", host="127.0.0.1", port=taps[2].port, smooth_ms=100),
+    ]
+    outputs = [open_output(spec, "", fan, in_background=False) for spec in specs]
+    for closing in (*outputs, *taps):
+        stack.callback(closing.close)
+    fan.arrange(outputs)
+    stream = STREAM[:600]
+    step_ns, left_ns, now_ns = 10_520_000, [], S
+    for at in range(0, len(stream), 10):
+        until_ns = now_ns + step_ns
+        fan.send(stream[at : at + 10], now_ns)
+        while fan.due_ns() is not None and fan.due_ns() < until_ns:
+            fan.serve(fan.due_ns())
+            left_ns.append(len(taps[1].take()))
+        now_ns = until_ns
+    while fan.due_ns() is not None:
+        fan.serve(fan.due_ns())
+        taps[1].take()
+    for tap in taps:
+        tap.take()
+    assert taps[0].got == stream
+    assert taps[1].got == stream[: len(taps[1].got)]
+    assert len(stream) - len(taps[1].got) < 60  # since the last PCR
+    assert max(left_ns) <= 2
+    assert [packet[12:] for packet in taps[2].got] == taps[1].got

@@ -44,7 +44,8 @@ UDP = {"Name": "out", "Protocol": "udp", "Destination": "127.0.0.1", "Port": 500
 WRONG_OUTPUTS = [
     ({"Port": 0}, "outputs[0].port: Expected `int` >= 1"),
     ({"CidrAllowList": ["10.0.0.0/8"]}, "outputs[0].cidrAllowList: not a member of udp; srt-listener have it"),
-    ({"Protocol": "rtp", "SmoothingLatency": 200}, "outputs[0].smoothingLatency: allowed is 0"),
+    ({"Protocol": "rtp", "SmoothingLatency": 1001}, "outputs[0].smoothingLatency: Expected `int` <= 1000"),
+    ({"Protocol": "udp", "SmoothingLatency": 200}, "outputs[0].smoothingLatency: not a member of udp"),
     ({"RouterIntegrationState": "ENABLED"}, "outputs[0].routerIntegrationState: allowed is DISABLED"),
     ({"NdiProgramName": "x"}, "outputs[0].ndiProgramName: not available on a local flow; there is no NDI"),
 ]
