@@ -11,6 +11,7 @@ from flask import Blueprint, Response
 from appliance.metricstext import CONTENT_TYPE
 from appliance.web.figures import RANGES
 from appliance.web.plots import MOST_CHOSEN, NAME
+from firmware.alarms.board import Alarm
 from firmware.status import CaptureStatus, FlowStatus
 
 PATH = "/openapi.json"
@@ -31,7 +32,7 @@ def _encoded() -> bytes:
 
 
 def document() -> dict[str, Any]:
-    _, schemas = msgspec.json.schema_components([FlowStatus, CaptureStatus], ref_template="#/components/schemas/{name}")
+    _, schemas = msgspec.json.schema_components([FlowStatus, CaptureStatus, Alarm], ref_template="#/components/schemas/{name}")
     return {
         "openapi": "3.1.0",
         "info": {"title": "Pressbox: pages", "version": "1", "description": ABOUT},
@@ -55,6 +56,7 @@ def _reads(name: str, about: str, content: dict[str, Any]) -> dict[str, Any]:
 
 def _status() -> dict[str, Any]:
     text, number = {"type": "string"}, {"type": "number"}
+    alarms = {"type": "array", "items": {"$ref": "#/components/schemas/Alarm"}}
     flow = _object(
         name=text,
         word=text | {"description": "LIVE and the like, as the page shows it"},
@@ -65,8 +67,10 @@ def _status() -> dict[str, Any]:
         age_s=number,
         status=_or_null("FlowStatus"),
         capture=_or_null("CaptureStatus"),
+        alarms=alarms,
     )
-    return _object(at=number, problem=text, flows={"type": "array", "items": flow})
+    watched = {"type": "boolean", "description": "whether anything looks for alarms now"}
+    return _object(at=number, problem=text, flows={"type": "array", "items": flow}, alarms=alarms, alarms_watched=watched)
 
 
 def _figures() -> dict[str, Any]:
