@@ -183,10 +183,10 @@ class Engine:
                 self._keep()
 
     def close(self) -> None:
+        for child in self.extra:  # first, for what watches would take the end of each flow for a fault
+            child.stop()
         for run in self._runs.values():
             run.stop()
-        for child in self.extra:
-            child.stop()
         self._control.close()
         self.places.control.unlink(missing_ok=True)
         os.close(self._lock)

@@ -16,6 +16,7 @@ from firmware.model import FlowError
 from firmware.places import Places
 
 REGION = "local"
+MOST_KEPT = 500  # flows, those that are gone among them
 _DETAIL_TYPES = {
     "flow-status": "MediaConnect Flow Status Change",
     "flow-health": "MediaConnect Flow Health",
@@ -52,7 +53,8 @@ class Names:
         if now is None or now == self._seen:
             return
         try:
-            self._notes |= {kept.flow.name: notes_of(kept) for kept in read_copy(self._copy)}
+            found = {kept.flow.name: notes_of(kept) for kept in read_copy(self._copy)}
+            self._notes = found if len(self._notes) > MOST_KEPT else self._notes | found
             self._seen = now
         except (sqlite3.Error, FlowError, msgspec.DecodeError):
             return  # between two copies; the next look finds the new one

@@ -8,6 +8,7 @@ from typing import Literal
 
 import msgspec
 
+from firmware.alone import alone
 from firmware.places import Places
 from firmware.secrets import write_private
 from firmware.status import read_snapshot
@@ -17,7 +18,8 @@ Severity = Literal["critical", "warning"]
 Kind = Literal["host", "flow", "source", "output"]
 
 STALE_S = 15.0
-ACKNOWLEDGEMENTS_KEPT = 500
+ACKNOWLEDGEMENTS_KEPT = 5000
+BUSY_S = 5.0
 
 
 class Acknowledged(msgspec.Struct, kw_only=True):
@@ -104,11 +106,12 @@ def acknowledge(places: Places, alarm_id: str, by: str) -> Alarm | None:
     found = next((alarm for alarm in read_alarms(places).active if alarm.id == alarm_id), None)
     if found is None:
         return None
-    known = read_acknowledgements(places.run)
-    known.setdefault(found.id, Acknowledged(by=by, at=time.time()))
     path = acknowledgements_path(places.run)
-    fresh = path.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    write_private(fresh, msgspec.json.encode(dict(list(known.items())[-ACKNOWLEDGEMENTS_KEPT:])))
-    fresh.replace(path)
+    with alone(path.with_suffix(".lock"), BUSY_S, RuntimeError):
+        known = read_acknowledgements(places.run)
+        known.setdefault(found.id, Acknowledged(by=by, at=time.time()))
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        write_private(fresh, msgspec.json.encode(dict(list(known.items())[-ACKNOWLEDGEMENTS_KEPT:])))
+        fresh.replace(path)
     return found

@@ -87,6 +87,7 @@ class Judges:
         if judge is not None:
             if judge.rule != rule:
                 judge.become(rule)
+                self._ledger.reworded(self._key(rule.name, place), rule)
             return judge
         judge = Judge(rule)
         before = self._ledger.alarms.get(self._key(rule.name, place))

@@ -71,6 +71,13 @@ class Ledger:
         if alarm is not None and alarm.active:
             self._tell(msgspec.structs.replace(alarm, state="OK", since=now, reason=reason), "ALARM", condition, now)
 
+    def reworded(self, key: Key, rule: Rule) -> None:
+        """The rule of a raised alarm has become another one."""
+        alarm = self.alarms.get(key)
+        if alarm is not None and alarm.active:
+            alarm.severity, alarm.advice = rule.severity, rule.advice
+            self._changed = True
+
     def looked_up_to(self, audited: int | None) -> None:
         self._changed = self._changed or audited != self.audited
         self.audited = audited

@@ -141,6 +141,9 @@ def test_settings_hold_from_the_next_look_on(scene):
     scene.tick(12)
     assert {alarm.severity for alarm in scene.raised.values()} == {"critical"}
     assert set(scene.raised) == {"source-bitrate-low/path-a", "source-bitrate-low/path-b"}
+    change(scene.places, changed={"source-bitrate-low": {"threshold": 2e7}})
+    scene.tick(1)
+    assert {alarm.severity for alarm in scene.raised.values()} == {"warning"}
     change(scene.places, off=["source-bitrate-low"])
     scene.tick(1)
     assert scene.raised == {}
