@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import alarmcli, auditcli, grammar, keycli, lockcli, metricscli, peercli, plancli, secretcli
+from appliance import alarmcli, auditcli, entitlementcli, grammar, keycli, lockcli, metricscli, peercli, plancli, secretcli
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -129,6 +129,7 @@ def parser() -> argparse.ArgumentParser:
     auditcli.add(command)
     lockcli.add(command)
     peercli.add(command)
+    entitlementcli.add(command)
     plancli.add(command)
     alarmcli.add(command)
     for name, text in (

@@ -8,6 +8,7 @@ What that output is, is nobody's to choose and nobody's to change: it goes with 
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from typing import Any
@@ -23,6 +24,7 @@ from appliance.api.operations import Known, Operations, with_flow
 from appliance.api.peering import Terms
 from appliance.api.ports import listening
 from appliance.api.shapes import Encryption, Grant, GrantEntitlement, UpdateEntitlement, check_tags
+from appliance.api.transfer import transfer_told, transferred
 from firmware.model import Flow, SrtListenerOutput
 from firmware.secrets import generate
 
@@ -87,6 +89,7 @@ class EntitlementOperations(Operations):
     def revoke_flow_entitlement(self, flow_arn: str, entitlement_arn: str) -> dict[str, Any]:
         def change(known: Known) -> None:
             one = _entitlement(known, entitlement_arn)
+            self._account(known, one)
             _end(known, one)
             known.notes.entitlements.remove(one)
 
@@ -129,6 +132,7 @@ class EntitlementOperations(Operations):
         def change(known: Known) -> None:
             one = _entitlement(known, arn)
             self._may_take(one)
+            self._account(known, one)
             _end(known, one)
 
         self.change(flow_arn, change)
@@ -151,7 +155,7 @@ class EntitlementOperations(Operations):
 
     def _begin(self, known: Known, one: Entitlement) -> None:
         output = plain_name(f"entitled-{one.name}", [output.name for output in known.flow.outputs])
-        one.subscription = Subscription(account=self.caller.account, output=output)
+        one.subscription = Subscription(account=self.caller.account, output=output, since=time.time())
         known.notes.outputs[output] = EndNotes(id=new_id("output"), name=output, entitlement_arn=one.arn)
         if not one.encryption:
             self.service.secrets.set(secret_name(one), generate())
@@ -169,6 +173,7 @@ class EntitlementOperations(Operations):
         if one.subscription is None:
             return
         if one.subscription.account not in one.subscribers:
+            self._account(known, one)
             _end(known, one)
             return
         changes: dict[str, Any] = {"enabled": one.status == "ENABLED", "secret": secret_name(one), "key_bits": 256}
@@ -183,6 +188,12 @@ class EntitlementOperations(Operations):
             for output in known.flow.outputs
         ]
         with_flow(known, outputs=outputs)
+
+    def _account(self, known: Known, one: Entitlement) -> None:
+        """Have it on record what was transferred, and whose that is to pay, before the subscription ends."""
+        if one.subscription is not None:
+            carried = transferred(self.service.places, known.flow.name, one.subscription)
+            self.record.also("DataTransfer", one.arn, transfer_told(one, one.subscription, carried))
 
     def _terms(self, known: Known, one: Entitlement) -> Terms:
         assert one.subscription is not None  # noqa: S101

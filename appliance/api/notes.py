@@ -37,6 +37,7 @@ class EndNotes(msgspec.Struct, kw_only=True, omit_defaults=True):
 class Subscription(msgspec.Struct, frozen=True):
     account: str
     output: str  # its name in the definition
+    since: float = 0.0  # Unix time
 
 
 class Entitlement(msgspec.Struct, kw_only=True, omit_defaults=True):

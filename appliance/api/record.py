@@ -37,6 +37,13 @@ class Record:
         except AuditError as error:
             raise Unavailable(f"nothing was changed, for it cannot be recorded: {error}") from None
 
+    def also(self, what: str, target: str, told: dict[str, Any]) -> None:
+        """What the change brings with it."""
+        try:
+            self._audit.record(self._who or "unknown", what, target, role=self._role, origin=self.origin, after=told)
+        except AuditError as error:
+            raise Unavailable(f"nothing was changed, for it cannot be recorded: {error}") from None
+
     def refused(self, fault: Fault) -> None:
         unsaid = ""
         if fault.status == 429:  # asked too soon, or again within a moment: clients sign it anew and ask later

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -103,6 +104,12 @@ def taken(taker, entitlement, recorder, **more) -> str:
     return str(arn)
 
 
+def transferred(host: Host) -> int:
+    told = pressbox(host.places, "entitlements", "--json")
+    assert told.returncode == 0, told.stderr
+    return int(json.loads(told.stdout.splitlines()[0]).get("bytes", 0))
+
+
 def flows_on(recorder: Recorder) -> bool:
     before = len(recorder.datagrams)
     time.sleep(0.3)
@@ -132,6 +139,7 @@ def test_a_life_of_an_entitlement_with_packets(hosts, shared_flow, taker):
         client.update_flow_entitlement(FlowArn=arn, EntitlementArn=entitlement, EntitlementStatus="ENABLED")
         wait_until(lambda: flows_on(wall), what="the subscriber is back")
 
+        wait_until(lambda: transferred(hosts[0]) > 50_000, 30, what="what was transferred is counted")
         client.revoke_flow_entitlement(FlowArn=arn, EntitlementArn=entitlement)
         wait_until(lambda: not flows_on(wall), what="the subscriber is cut off for good")
         wait_until(lambda: "revoked" in str(taker.describe_flow(FlowArn=guest).get("Messages")), what="the subscriber is told")
@@ -140,6 +148,9 @@ def test_a_life_of_an_entitlement_with_packets(hosts, shared_flow, taker):
     assert not [path for path in hosts[0].places.secrets.iterdir() if path.name.startswith("entitlement-")]
     assert flows_on(beside)
     audit = Audit(hosts[0].places.audit)
+    transfer = next(entry.after for entry in audit.read() if entry.what == "DataTransfer")
+    assert (transfer["account"], transfer["subscriberFeePercent"]) == (OURS, 40)
+    assert transfer["subscriberBytes"] == round(transfer["bytes"] * 0.4) > 20_000
     entry = next(entry for entry in audit.read() if entry.what == "SubscribeToEntitlement")
     assert (entry.who.split()[0], entry.role, audit.verify().intact) == ("another-house", "subscriber", True)
 
