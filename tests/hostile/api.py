@@ -61,6 +61,7 @@ class Hostile:
         self._strategies: dict[tuple[str, bool, bool], st.SearchStrategy[Any]] = {}
         lively = [row.operation for row in ROWS if row.does.isdecimal()]
         self._often = lively * LIVELY + ["CreateFlow", "AddFlowOutputs"] * LIVELY + list(self.operations)
+        self.carried_out: Counter[str] = Counter()
         self._digest = b""
         self._taken: list[tuple[float, Wire]] = []
         self._session = Session()
@@ -123,7 +124,10 @@ class Hostile:
         if answer.status_code >= 500 and answer.status_code != 501:
             self.failed(f"{operation} answers {answer.status_code}", f"{case.as_curl_command()}\n{answer.content!r}")
         self._conforms(operation, case, answer)
-        if answer.status_code < 300 and not self._takes(operation, case.body):
+        if answer.status_code >= 300:
+            return
+        self.carried_out[operation] += 1
+        if not self._takes(operation, case.body):
             self.failed(f"{operation} takes a body that is not described", case.body)
 
     def _takes(self, operation: str, body: Any) -> bool:
@@ -240,6 +244,7 @@ class Hostile:
             "holds": not self.failures,
             "took_s": round(time.monotonic() - began),
             "answers": {kind: {str(status): count for status, count in sorted(each.items())} for kind, each in self.statuses.items()},
+            "carried_out": dict(sorted(self.carried_out.items())),
             "signed_ms": {"median": _ms(ordered, 0.5), "p99": _ms(ordered, 0.99)},
             "failures": self.failures,
         }
@@ -281,6 +286,8 @@ def summary(found: dict[str, Any]) -> str:
         f"{kind:<9} {sum(each.values()):>6} cases: " + ", ".join(f"{status} {count} times" for status, count in each.items())
         for kind, each in found["answers"].items()
     ]
+    done = found["carried_out"]
+    lines.append(f"carried out: {len(done)} operations, from {min(done, key=done.__getitem__)} ({min(done.values())} times) up")
     lines.append(f"signed requests took {found['signed_ms']['median']} ms (median), {found['signed_ms']['p99']} ms (p99)")
     lines += [f"FAILED: {what}\n{more}" for what, more in found["failures"].items()]
     return "\n".join([*lines, "Everything holds." if found["holds"] else f"{len(found['failures'])} things do not hold."])

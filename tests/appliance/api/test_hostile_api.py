@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from appliance.api.table import ROWS
 from tests.hostile.api import Hostile
 
 
@@ -9,6 +10,7 @@ def test_no_case_of_the_description_and_no_forgery_gets_further_than_it_may(host
     found = Hostile(host, seed_number=20).run(400)
     assert found["holds"], found["failures"]
     answers = found["answers"]
-    assert sum(count for status, count in answers["signed"].items() if status.startswith("2")) > 50, "too few came deep"
+    changing = {row.operation for row in ROWS if row.does.isdecimal() and row.method != "GET"}
+    assert len(changing & found["carried_out"].keys()) >= 10, "too few came deep"
     assert set(answers["unsigned"]) == {"403"}
     assert answers["replayed"].get("403", 0) >= 8
