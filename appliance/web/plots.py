@@ -23,7 +23,10 @@ MOST_CHOSEN = 6
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 SECOND = re.compile(r"[0-9]{1,11}", re.ASCII)
 FIELDS = ("range", "since", "until", "output")
-FAULT_WORDS = {name: (CHECKS[checks[0]].number.rstrip("a") + " " + name, CHECKS[checks[0]].words) for name, checks in TR_101_290.items()}
+FAULT_WORDS = {
+    name: (f"{CHECKS[checks[0]].number[:3]} {name}", "; or ".join(CHECKS[check].words for check in checks))
+    for name, checks in TR_101_290.items()
+}
 
 plots = Blueprint("plots", __name__)
 
