@@ -16,7 +16,8 @@ EXAMPLES = """\
   pressbox unlock studio --why 'the show is over'"""
 MORE = """\
 While a flow is locked, whatever would change how it runs is refused, from the command line, the API and the pages alike: sources, outputs,
-start, stop, delete. A lock ends by itself. To change something all the same, unlock it: who did and why is in the audit log."""
+start, stop, delete, a rehearsed cut. A lock ends by itself. To change something all the same, unlock it: who did and why is in the
+audit log."""
 LONGEST = timedelta(days=31)
 
 

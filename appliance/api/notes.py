@@ -90,6 +90,9 @@ def notes_of(kept: Kept) -> FlowNotes:
         notes = FlowNotes(id=id_from("flow", flow.name), name=flow.name, failover=len(flow.sources) > 1)
     notes.sources = _ends("source", flow, flow.sources, notes.sources)
     notes.outputs = _ends("output", flow, flow.outputs, notes.outputs)
+    for one in notes.entitlements:
+        if one.subscription is not None and one.subscription.output not in notes.outputs:  # taken away another way
+            one.subscription = None
     return notes
 
 

@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import account, rehearsal, words
 from appliance.ask import Refused
+from appliance.locks import Locked
 from appliance.metricstext import CONTENT_TYPE, exposition
 from appliance.show import statuses
 from appliance.verdict import worst
@@ -106,10 +107,12 @@ def cut(name: str, output: str) -> AnyResponse:
     view = watch().view(name)
     if view is None or view.status is None or all(end.name != output for end in view.status.outputs):
         abort(404, f"There is no output {output} of a flow {name} here.")
-    if not view.may_cut(output):
+    if view.lock is None and not view.may_cut(output):
         abort(409, f"No other output of {name} carries the picture now; a cut of {output} would take it off air.")
     try:
         rehearsal.cut(places(), name, output, int(seconds), who="page", origin=request.remote_addr or "")
+    except Locked as locked:
+        abort(409, f"{locked}. Nothing is cut while it is.")
     except Refused as refused:
         abort(502, str(refused))
     except AuditError as error:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
+from appliance.locks import Lock, lock_of
 from appliance.verdict import SINCE_S, Verdict, judge
 from firmware.model import Flow
 from firmware.places import Places
@@ -34,6 +35,7 @@ class View:
     age_s: float
     verdict: Verdict
     series: dict[str, Series]  # bits a second over the last minute, by `sources/NAME` and `outputs/NAME`
+    lock: Lock | None = None
     cuts: dict[str, float] = field(default_factory=dict)  # seconds left of a rehearsed cut, by output
 
     @property
@@ -50,9 +52,9 @@ class View:
         return [output.name for output in self.flow.outputs if not output.enabled] if self.flow else []
 
     def may_cut(self, output: str) -> bool:
-        """Whether the picture still arrives while this output does not."""
+        """Whether the picture still arrives while this output does not, and nobody has locked the flow."""
         carrying = [end.name for end in self.status.outputs if end.state == "connected"] if self.status and not self.stale else []
-        return output in carrying and len(carrying) > 1
+        return output in carrying and len(carrying) > 1 and self.lock is None
 
 
 class Watch:
@@ -125,6 +127,7 @@ class Watch:
             capture=capture,
             age_s=age_s,
             verdict=judge(status, desired, age_s, _grown(lost), capture),
+            lock=lock_of(kept) if kept else None,
             series={key: samples.copy() for key, samples in series.items()},
             cuts={output: until - now for (of, output), until in self._cut_until.items() if of == name},
         )

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from flask.testing import FlaskClient
 
 from appliance.service import Service
 from firmware.audit import Audit
-from firmware.model import Flow, SrtListenerOutput, SrtListenerSource
+from firmware.model import Camera, Flow, SrtListenerOutput, SrtListenerSource
 from firmware.places import Places
 from firmware.status import EndStatus, MergeStatus
 from firmware.store import Store
@@ -266,6 +267,20 @@ def test_a_cut_from_the_command_line_is_recorded(client: FlaskClient, places: Pl
     assert [(what, origin, after) for _, what, _, origin, after, _ in recorded(places)] == [
         ("CutOutput", "console", {"output": "path-a", "seconds": 5.0})
     ]
+
+
+def test_a_locked_flow_is_not_cut(client: FlaskClient, places: Places, engine: Engine, wait_for: Callable[..., bool]) -> None:
+    on_air(places)
+    good = token(client)
+    service = Service(places)
+    service.store.create(Flow(name="court-3", sources=[Camera(name="cam")]), "ACTIVE")
+    service.lock("court-3", datetime.now(UTC) + timedelta(hours=1), "cup final")
+    assert wait_for(lambda: "cup final" in seen(client))
+    assert "Rehearse a cut" not in seen(client)
+    answer = client.post(CUT, data={"token": good}, headers=HERE)
+    assert (answer.status_code, "locked by" in answer.text, "cup final" in answer.text) == (409, True, True)
+    assert engine.asked == []
+    assert recorded(places)[-1][1:3] + recorded(places)[-1][5:] == ("CutOutput", "court-3", "refused")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import threading
 import time
@@ -197,6 +198,24 @@ def test_an_entitlement_is_for_one_flow_and_a_failed_creation_gives_it_back(shar
         assert [output["Name"] for output in client.describe_flow(FlowArn=arn)["Flow"]["Outputs"]] == ["beside"]
         taken(taker, entitlement, wall)
         wait_until(lambda: wall.datagrams, what="the stream at the next flow")
+
+
+def test_an_output_that_somebody_takes_away_is_made_again(hosts, shared_flow, taker):
+    client, arn, _ = shared_flow
+    entitlement = grant(client, arn)
+    with Recorder() as wall:
+        guest = taken(taker, entitlement, wall)
+        wait_until(lambda: wall.datagrams, what="the stream at the subscriber")
+        whole = pressbox(hosts[0].places, "export").stdout
+        output = r'\[\[flow\.output\]\]\nprotocol = "srt-listener"\nname = "entitled-truck".*?(?=\n\[\[|\Z)'
+        without = re.sub(output, "", whole, flags=re.DOTALL)
+        assert without != whole
+        applied = pressbox(hosts[0].places, "apply", "-", stdin=without)
+        assert applied.returncode == 0, applied.stderr
+        assert [output["Name"] for output in client.describe_flow(FlowArn=arn)["Flow"]["Outputs"]] == ["beside"]
+        known = len(wall.datagrams)
+        wait_until(lambda: len(wall.datagrams) > known + 20 and flows_on(wall), 30, what="the subscriber's host asked again")
+        taker.stop_flow(FlowArn=guest)
 
 
 def test_a_subscribers_key_is_good_for_nothing_else(hosts):
