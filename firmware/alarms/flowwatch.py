@@ -10,7 +10,7 @@ from firmware.alarms.health import Health
 from firmware.alarms.journal import Notice
 from firmware.alarms.judge import Judge
 from firmware.alarms.ledger import Key, Ledger
-from firmware.alarms.points import points, words
+from firmware.alarms.points import OF_CONNECTION, points, words
 from firmware.alarms.rules import Rule, reason
 from firmware.alarms.world import Wanted
 from firmware.metrics.measure import Dimension, Values, settled
@@ -34,6 +34,8 @@ class Judges:
         self._ledger = ledger
         self._judges: dict[Place, list[Judge]] = {}
         self._made_of: tuple[list[Place], list[Rule]] | None = None
+        self.calm_outputs: set[str] = set()
+        """Those whose alarms are about the connection alone, and have nothing to do while that lasts."""
 
     def arrange(self, places: list[Place], rules: list[Rule], now: float, now_s: float, why_gone: str = "") -> None:
         """A judge for each rule at each place that it covers. What is raised where there is none any more is cleared."""
@@ -44,6 +46,7 @@ class Judges:
             place: [self._judge(rule, place, known, now, now_s) for rule in rules if self._covers(rule, place)] for place in places
         }
         self._made_of = (places, rules)
+        self.calm_outputs.clear()
         covered = {(judge.rule.name, *place) for place, judges in self._judges.items() for judge in judges}
         names = {rule.name for rule in rules}
         for key in self._raised():
@@ -52,12 +55,17 @@ class Judges:
 
     def push(self, found: Iterable[tuple[Place, Values]], status: FlowStatus | None, now: float, now_s: float, note: str = "") -> None:
         for place, values in found:
-            for judge in self._judges.get(place, ()):
+            judges = self._judges.get(place, [])
+            for judge in judges:
                 if judge.rule.metric in values:  # else it does not apply here
                     self._judge_it(judge, place, values[judge.rule.metric], status, now, now_s, note)
+            if place[0] == "output":
+                calm = all(judge.calm and judge.rule.metric in OF_CONNECTION for judge in judges)
+                (self.calm_outputs.add if calm else self.calm_outputs.discard)(place[1])
 
     def push_nothing(self, values: Values, status: FlowStatus | None, now: float, now_s: float) -> None:
         """The flow should tell and does not; `values` are of the flow itself."""
+        self.calm_outputs.clear()
         for place, judges in self._judges.items():
             for judge in judges:
                 if judge.rule.metric in values or judge.state != "INSUFFICIENT_DATA":  # what never had a point does not apply
@@ -65,6 +73,7 @@ class Judges:
 
     def clear(self, why: str, now: float) -> None:
         self._judges, self._made_of = {}, None
+        self.calm_outputs.clear()
         for key in self._raised():
             self._ledger.cleared(key, why, now)
 
@@ -154,12 +163,12 @@ class FlowWatch:
     def _running(self, now: float, now_s: float, status: FlowStatus, wanted: Wanted | None, rules: list[Rule]) -> list[Notice]:
         found: list[tuple[Dimension, Values]] = []
         if self._before is None or self._before.at != status.at:
-            found = points(self._before, status, wanted.open_sources if wanted else ())
+            found = points(self._before, status, wanted.open_sources if wanted else (), self._judges.calm_outputs)
             self._before = settled(self._before, status)
         if status.started_at != self._began[0]:
             self._began = status.started_at, now_s - min(max(0.0, now - status.started_at), GRACE_S)
         if found and now_s - self._began[1] >= GRACE_S:
-            self._places = [place for place, _ in found]
+            self._places = [_FLOW, *(("source", end.name) for end in status.sources), *(("output", end.name) for end in status.outputs)]
             self._judges.arrange(self._places, rules, now, now_s)
             self._judges.push(found, status, now, now_s)
             self._judge_lock(now, now_s)

@@ -73,6 +73,11 @@ class Judge:
         self.state, self.flaps, self.cleared_s = "OK", flaps, cleared_s
 
     @property
+    def calm(self) -> bool:
+        """Another point that is well would change nothing."""
+        return self._calm and self.state == "OK"
+
+    @property
     def hold_s(self) -> float:
         shortest = float(self.rule.hold_s or max(SHORTEST_HOLD_S, 3 * self.rule.period_s))
         return max(shortest, min(LONGEST_HOLD_S, shortest * (1 << self.flaps)))

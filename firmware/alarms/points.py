@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
+
+import msgspec
 
 from firmware.alarms.rules import PRIORITY_1, Rule
 from firmware.clock import synchronised
@@ -16,12 +18,22 @@ from firmware.wire.checks import CHECKS
 
 HostPlace = tuple[str, str]
 """Kind `host` and which disk, or nothing."""
+OF_CONNECTION = ("OutputConnected", "OutputDisconnections")
+"""Metrics of an output that say nothing new while it stays connected."""
 _WAITS_FOR_CALLERS = "srt-listener"
 
 
-def points(before: FlowStatus | None, now: FlowStatus, open_sources: Iterable[str]) -> list[tuple[Dimension, Values]]:
-    """All that can be told of a flow that runs. What does not apply is not there: an alarm on it stays silent."""
-    found = readings(before, now)
+def points(
+    before: FlowStatus | None, now: FlowStatus, open_sources: Iterable[str], calm: Container[str] = ()
+) -> list[tuple[Dimension, Values]]:
+    """All that can be told of a flow that runs. What does not apply is not there: an alarm on it stays silent.
+
+    Of a `calm` output that is and was connected nothing is told: to measure fifty costs more than all else.
+    """
+    told = _worth_telling(before, now, calm)
+    found = readings(before, told)
+    if told is not now:
+        found[0][1]["ConnectedOutputs"] = float(sum(end.state == "connected" for end in now.outputs))
     ends = {("source", end.name): end for end in now.sources} | {("output", end.name): end for end in now.outputs}
     for dimension, values in found:
         kind, name = dimension
@@ -38,6 +50,15 @@ def points(before: FlowStatus | None, now: FlowStatus, open_sources: Iterable[st
         elif _nobody_called(ends[dimension]):
             del values["OutputConnected"]
     return found
+
+
+def _worth_telling(before: FlowStatus | None, now: FlowStatus, calm: Container[str]) -> FlowStatus:
+    """Without the calm outputs, but with the first, whose health is that of the stream."""
+    if before is None:
+        return now
+    stayed = {end.name for end in before.outputs if end.state == "connected" and end.name in calm}
+    outputs = [end for place, end in enumerate(now.outputs) if not place or end.state != "connected" or end.name not in stayed]
+    return now if len(outputs) == len(now.outputs) else msgspec.structs.replace(now, outputs=outputs)
 
 
 def _nobody_called(end: EndStatus) -> bool:

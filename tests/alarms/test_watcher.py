@@ -9,6 +9,7 @@ import pytest
 
 from firmware.alarms.board import acknowledge, read_alarms
 from firmware.alarms.journal import Notice
+from firmware.alarms.rules import Rule
 from firmware.alarms.settings import changing
 from firmware.model import parse_flow
 from firmware.status import FlowStatus, MergeStatus, write_snapshot
@@ -133,6 +134,21 @@ def test_an_end_that_is_taken_away_takes_its_alarm_with_it(scene):
     assert set(scene.raised) == {"output-down/truck"}
     scene.tick(1, outputs=[end("wall")])
     assert scene.raised == {}
+
+
+def test_of_many_outputs_the_one_that_goes_is_told_however_long_all_was_calm(scene):
+    names = [f"out-{number}" for number in range(20)]
+    scene.tick(60, outputs=[end(name, packets=scene.carried) for name in names])
+    scene.tick(1, outputs=[end(name, "connecting" if name == "out-7" else "connected") for name in names])
+    assert set(scene.raised) == {"output-disconnected/out-7"}
+    scene.tick(5, outputs=[end(name, "connecting" if name == "out-7" else "connected") for name in names])
+    assert set(scene.raised) == {"output-disconnected/out-7", "output-down/out-7"}
+    change(scene.places, own=[Rule(name="few", metric="ConnectedOutputs", comparison="<", threshold=20, period_s=5, flows="st*")])
+    scene.tick(6, outputs=[end(name, "connecting" if name == "out-7" else "connected") for name in names])
+    assert scene.raised["few"].reason.startswith("ConnectedOutputs is out of bounds: Average of ConnectedOutputs was 19 over 5 s")
+    change(scene.places, own=[Rule(name="thin", metric="OutputBitrate", comparison="<", threshold=2e7, period_s=5, end="out-1?")])
+    scene.tick(12, outputs=[end(name) for name in names])
+    assert len([name for name in scene.raised if name.startswith("thin/")]) == 10
 
 
 def test_settings_hold_from_the_next_look_on(scene):
