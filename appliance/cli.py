@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance import alarmcli, auditcli, entitlementcli, grammar, keycli, lockcli, metricscli, peercli, plancli, secretcli
+from appliance.commands import alarm, apply, audit, entitlements, grammar, key, lock, peer, secret, stats
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -124,14 +124,14 @@ def parser() -> argparse.ArgumentParser:
     cut.add_argument("output", help="name of its output")
     cut.add_argument("--seconds", type=_seconds, default=5.0, help="how long, 30 at most (default: 5)")
 
-    secretcli.add(command)
-    keycli.add(command)
-    auditcli.add(command)
-    lockcli.add(command)
-    peercli.add(command)
-    entitlementcli.add(command)
-    plancli.add(command)
-    alarmcli.add(command)
+    secret.add(command)
+    key.add(command)
+    audit.add(command)
+    lock.add(command)
+    peer.add(command)
+    entitlements.add(command)
+    apply.add(command)
+    alarm.add(command)
     for name, text in (
         ("send", "send a camera or a stream in the foreground"),
         ("recv", "receive a stream, or two copies of one, in the foreground"),
@@ -194,7 +194,7 @@ def _add_flow_commands(flow: argparse.ArgumentParser) -> None:
         actions.add_parser(name, help=text).add_argument("name", help="name of the flow")
     listed = actions.add_parser("list", help="all flows")
     listed.add_argument("--json", action="store_true", help="with their definitions")
-    metricscli.add(actions)
+    stats.add(actions)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
-import pwd
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -17,6 +15,7 @@ from appliance.ask import Refused, ask
 from appliance.keys import check_secrets
 from appliance.locks import Lock, Locked, check, lock_of, told, with_lock
 from appliance.recent import Recent
+from appliance.whoami import console_user
 from firmware.audit import Audit
 from firmware.model import Flow, FlowError
 from firmware.places import Places
@@ -101,7 +100,7 @@ class Service:
 
     def lock(self, name: str, until: datetime, why: str) -> None:
         """Let nobody change how it runs until then. A lock that holds is replaced only by whom it is from."""
-        lock = Lock(_user(), until, why)
+        lock = Lock(console_user(), until, why)
 
         def locked(kept: Kept, _: Sequence[Kept]) -> Kept:
             before = lock_of(kept)
@@ -115,7 +114,7 @@ class Service:
     def unlock(self, name: str, why: str) -> None:
         def unlocked(kept: Kept, _: Sequence[Kept]) -> Kept:
             after = {"why": why}
-            self.audit.record(_user(), "UnlockFlow", name, role="administrator", before=told(lock_of(kept)), after=after)
+            self.audit.record(console_user(), "UnlockFlow", name, role="administrator", before=told(lock_of(kept)), after=after)
             return with_lock(kept, None)
 
         self.store.change(name, unlocked)
@@ -130,11 +129,11 @@ class Service:
         try:
             self.change(name, recorded)
         except Locked as locked:
-            self.audit.record(_user(), what, name, role="administrator", outcome="refused", why=str(locked))
+            self.audit.record(console_user(), what, name, role="administrator", outcome="refused", why=str(locked))
             raise
 
     def _record(self, what: str, name: str, before: Kept | None, after: Kept | None) -> None:
-        self.audit.record(_user(), what, name, role="administrator", before=_told(before), after=_told(after))
+        self.audit.record(console_user(), what, name, role="administrator", before=_told(before), after=_told(after))
 
     def add(self, make: Make) -> Kept:
         """As `Store.add`, and have it applied."""
@@ -158,7 +157,7 @@ class Service:
         return read_snapshot(self.places.snapshot(name), FlowStatus)
 
     def cut(self, flow: str, output: str, seconds: float) -> None:
-        rehearsal.cut(self.places, flow, output, seconds, who=_user(), role="administrator")
+        rehearsal.cut(self.places, flow, output, seconds, who=console_user(), role="administrator")
 
     def ask(self, request: dict[str, Any]) -> None:
         ask(self.places.control, request)
@@ -184,14 +183,7 @@ class Service:
 
 def record(places: Places, what: str, target: str, *, before: dict[str, Any] | None, after: dict[str, Any] | None) -> None:
     """What the user of this process does that is no flow's: before it is done."""
-    Audit(places.audit).record(_user(), what, target, role="administrator", before=before, after=after)
-
-
-def _user() -> str:
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return f"user {os.geteuid()}"
+    Audit(places.audit).record(console_user(), what, target, role="administrator", before=before, after=after)
 
 
 def _told(kept: Kept | None) -> dict[str, Any] | None:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from appliance import grammar
+from appliance.commands import grammar
 from appliance.exits import FAILED, OK, USAGE, Failure
 from firmware.places import Places
 

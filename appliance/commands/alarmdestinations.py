@@ -62,7 +62,7 @@ def run(places: Places, options: argparse.Namespace) -> int:
 
 
 def _webhook(places: Places, options: argparse.Namespace) -> int:
-    from appliance.alarmcli import change_settings
+    from appliance.alarms.change import change_settings
     from firmware.alarms.settings import Webhook, parse
     from firmware.secrets import Secrets
 
@@ -165,7 +165,7 @@ def _test(places: Places, name: str) -> int:
 
 
 def _mqtt(places: Places, options: argparse.Namespace) -> int:
-    from appliance.alarmcli import change_settings
+    from appliance.alarms.change import change_settings
     from firmware.alarms.settings import Mqtt, is_loopback, parse, read_settings
     from firmware.secrets import Secrets
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from appliance.exits import FAILED, OK, USAGE, Failure
+from appliance.whoami import console_user
 from firmware.places import Places
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ _FACTORS = {"k": 1e3, "M": 1e6, "G": 1e9}
 
 
 def add(command: Callable[..., argparse.ArgumentParser]) -> None:
-    from appliance import alarmdest
+    from appliance.commands import alarmdestinations
 
     alarm = command("alarm", run, "show what is wrong, set which alarms there are and who is told", EXAMPLES, MORE)
     actions = alarm.add_subparsers(title="actions", metavar="ACTION", required=True, dest="action")
@@ -64,7 +63,7 @@ def add(command: Callable[..., argparse.ArgumentParser]) -> None:
         actions.add_parser(name, help=text).add_argument("name", help="name of the alarm")
     ack = actions.add_parser("ack", help="say that you have seen it; it stays raised")
     ack.add_argument("id", help="its id, as `pressbox alarm list` shows it, or the first letters; or `all`")
-    alarmdest.add(actions)
+    alarmdestinations.add(actions)
 
 
 def _add_fields(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +86,7 @@ def _add_fields(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    from appliance import alarmdest
+    from appliance.commands import alarmdestinations
 
     places = Places.from_environment()
     action: str = options.action
@@ -100,34 +99,14 @@ def run(options: argparse.Namespace) -> int:
     if action == "ack":
         return _acknowledge(places, options.id)
     if action in ("webhook", "mqtt", "events"):
-        return alarmdest.run(places, options)
+        return alarmdestinations.run(places, options)
+    from appliance.alarms.change import change_settings
+
     change_settings(
         places, f"alarm.{action}", options.name, lambda settings: _change(settings, action, options), lambda kept: _told(kept, options.name)
     )
     print(_sentence(places, options.name))
     return OK
-
-
-def change_settings(
-    places: Places, what: str, target: str, change: Callable[[Settings], None], told: Callable[[Settings], dict[str, Any] | None]
-) -> None:
-    """Change, record and keep them; what is not recorded is not done."""
-    from firmware.alarms.settings import changing
-    from firmware.audit import Audit
-
-    def record(before: Settings, after: Settings) -> None:
-        Audit(places.audit).record(user(), what, target, role="administrator", before=told(before), after=told(after))
-
-    with changing(places.state, record) as settings:
-        change(settings)
-
-
-def user() -> str:
-    """Who sits at the console: with sudo, who called it."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _change(settings: Settings, action: str, options: argparse.Namespace) -> None:
@@ -249,10 +228,10 @@ def _acknowledge(places: Places, alarm_id: str) -> int:
         raise Failure(USAGE, f"{len(fits)} alarms have an id that begins with `{alarm_id}`; write more of it")
     for alarm in fits:
         Audit(places.audit).record(
-            user(), "alarm.ack", alarm.flow or "host", role="administrator", after={"alarm": alarm.alarm, "id": alarm.id}
+            console_user(), "alarm.ack", alarm.flow or "host", role="administrator", after={"alarm": alarm.alarm, "id": alarm.id}
         )
-        acknowledge(places, alarm.id, user())
-        print(f"{alarm.alarm}, {alarm.place}: seen by {user()}")
+        acknowledge(places, alarm.id, console_user())
+        print(f"{alarm.alarm}, {alarm.place}: seen by {console_user()}")
     return OK
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import getpass
-import os
 from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from appliance.exits import AUTH, FAILED, OK, Failure
+from appliance.whoami import console_user
 from firmware.places import Places
 
 if TYPE_CHECKING:  # the API loads Flask, and every command builds this parser
@@ -112,17 +111,9 @@ def _record(audit: Audit, what: str, key_id: str, before: dict[str, Any] | None,
     from firmware.audit import AuditError
 
     try:
-        audit.record(_user(), what, key_id, before=before, after=after)
+        audit.record(console_user(), what, key_id, before=before, after=after)
     except AuditError as error:
         raise Failure(FAILED, f"{unless} cannot be recorded: {error}") from None
-
-
-def _user() -> str:
-    """Who sits at the console: with sudo, who called it."""
-    try:
-        return os.environ.get("SUDO_USER") or getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _show(key: AccessKey, options: argparse.Namespace) -> None:
