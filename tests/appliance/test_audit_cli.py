@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from appliance import auditcli
+from appliance.commands import audit as auditcli
 from appliance.exits import FAILED, OK, Failure
 from firmware.audit import Audit
 from firmware.places import Places

@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from appliance import metricscli
+from appliance.commands import stats as metricscli
+from appliance.commands.stats import BARS, sparkline
 from appliance.exits import FAILED, USAGE, Failure
-from appliance.metricscli import BARS, sparkline
 from firmware.metrics.recorder import Config, Recorder
 from firmware.status import EndStatus, FlowStatus, write_snapshot
 

@@ -7,9 +7,9 @@ from argparse import ArgumentParser
 
 import pytest
 
-from appliance import keycli
 from appliance.api.accesskeys import ACCOUNT, AccessKeys
 from appliance.api.roles import ROLES
+from appliance.commands import key as keycli
 from appliance.exits import AUTH, FAILED, OK, Failure
 from firmware.audit import Audit
 from firmware.places import Places
@@ -17,7 +17,7 @@ from firmware.places import Places
 
 def test_the_command_knows_the_roles_without_loading_the_api() -> None:
     assert (keycli.ROLES, keycli.ACCOUNT) == (ROLES, ACCOUNT)
-    told = "import sys, appliance.keycli; print('flask' in sys.modules, 'appliance.api' in sys.modules)"
+    told = "import sys, appliance.commands.key; print('flask' in sys.modules, 'appliance.api' in sys.modules)"
     ran = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
     assert ran.stdout.split() == ["False", "False"]
 
