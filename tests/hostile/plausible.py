@@ -14,6 +14,7 @@ from firmware.store import Store
 
 TABLES = {"source": SOURCE_MEMBERS, "sources": SOURCE_MEMBERS, "outputs": OUTPUT_MEMBERS}
 GONE = str(Arn("flow", "1-gone", "gone"))
+MOSTLY = ["rtp", "rtp-fec"] * 3  # two sources of one flow may differ in these
 HOSTS = ("destination", "sourceListenerAddress")
 
 
@@ -59,7 +60,7 @@ class Plausible:
             whole.pop("sourceFailoverConfig", None)
         if "name" in whole and self._chance.random() < 0.5:
             mode = self._chance.choice([{"failoverMode": "MERGE", "recoveryWindow": 500}, {"failoverMode": "FAILOVER"}, {}])
-            whole["sourceFailoverConfig"] = {"state": self._chance.choice(["ENABLED", "DISABLED"]), **mode}
+            whole["sourceFailoverConfig"] = {"state": "ENABLED", **mode}
         for one in whole.get("entitlements") or []:
             if isinstance(one, dict):
                 one.pop("encryption", None)
@@ -76,7 +77,7 @@ class Plausible:
         """The members of one protocol, and all that it needs."""
         if not isinstance(given, dict):
             return given
-        protocol = self._chance.choice(list(table))
+        protocol = self._chance.choice([*table, *MOSTLY])
         own = table[protocol]
         known = {"protocol": protocol} if whole else {}
         known |= {member: self._needed(member) for member in sorted(own & NEEDED) if whole}
