@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import types
 import typing
+from functools import cache
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
@@ -233,11 +234,18 @@ def _without_nulls(data: Any, way: str) -> Any:
         return {
             member: _without_nulls(value, f"{way}{member}.")
             for member, value in data.items()
-            if value is not None and not (member in NOT_HERE and value in ([], {}))
+            if not (value is None and member in _members()) and not (member in NOT_HERE and value in (None, [], {}))
         }
     if isinstance(data, list):
         return [_without_nulls(value, f"{way[:-1]}[{place}].") for place, value in enumerate(data)]
     return data
+
+
+@cache
+def _members() -> frozenset[str]:
+    """Every member that any shape has: null there is as not given, and no name for what nobody knows."""
+    kinds = [kind for kind in globals().values() if isinstance(kind, type) and issubclass(kind, Shape)]
+    return frozenset(field.encode_name for kind in kinds for field in msgspec.structs.fields(kind))
 
 
 def _in_words(message: str, shape: type[Shape]) -> str:

@@ -7,6 +7,8 @@ import socket
 import msgspec
 import pytest
 
+from appliance.api import shapes
+from appliance.api.faults import BadRequest
 from firmware.audit import Audit
 from firmware.secrets import Secrets, generate
 
@@ -76,6 +78,16 @@ def test_a_wrong_member_of_a_source_is_named(client, members, sentence):
     assert (status, code) == (400, "BadRequestException")
     assert message.startswith(sentence)
     assert client.list_flows()["Flows"] == []
+
+
+def test_null_is_as_not_given_and_no_name_for_what_nobody_knows():
+    source = {"protocol": "rtp", "ingestPort": 5000, "whitelistCidr": WHITELIST, "streamId": None, "mediaStreams": None}
+    ask = {"name": "f", "source": source}
+    shape = shapes.parse(msgspec.json.encode(ask), shapes.CreateFlow)
+    assert shape.source
+    assert shape.source.stream_id is None
+    with pytest.raises(BadRequest, match=r"source\.colour: unknown; allowed are "):
+        shapes.parse(msgspec.json.encode(ask | {"source": source | {"colour": None}}), shapes.CreateFlow)
 
 
 def test_an_allowlist_of_everybody_is_accepted_with_a_warning(client):
