@@ -69,7 +69,7 @@ def test_a_flow_worker_that_dies_or_hangs_is_back_soon(places, udp_port):
     with Lab(places, udp_port) as lab:
         lab.wait(lab.merged, what="both paths merged")
         for flow, death in (("studio", signal.SIGKILL), ("box", signal.SIGKILL), ("studio", signal.SIGSTOP)):
-            before = lab.wait(lambda: lab.status(flow))  # noqa: B023
+            before = lab.wait(lambda: (s := lab.status(flow)) and s.pid and s)  # noqa: B023
             killed = time.monotonic()
             os.kill(before.pid, death)
             lab.wait(lambda: (s := lab.status(flow)) and s.pid != before.pid and lab.merged(), what=f"{flow} back")  # noqa: B023
