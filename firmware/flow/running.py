@@ -84,7 +84,8 @@ class RunningFlow:
             self._pacer = _pacer_of(flow)
         self._open_outputs()
         values = (known.secrets, known.former), (job.secrets, job.former)
-        self._rekey({name for name in job.secrets if _values(values[0], name) != _values(values[1], name)})
+        both = known.secrets.keys() & job.secrets.keys()  # what uses a secret that is new was opened with it just now
+        self._rekey({name for name in both if _values(values[0], name) != _values(values[1], name)})
 
     def _rekey(self, changed: set[str]) -> None:
         """Have the ends go on with secrets of which the values changed: in place where they can."""

@@ -160,8 +160,6 @@ class SrtCaller:
         self._passphrases.become(current, former)
         if self._connection is not None and not self._passphrases.takes(self._in_use):
             self.redial()
-        elif self._connection is None:
-            self._changed.set()
         return True
 
     @property

@@ -11,6 +11,7 @@ import pytest
 from firmware.flow.orders import Job
 from firmware.flow.passphrases import WAIT_NS, Passphrases
 from firmware.flow.worker import FlowWorker
+from firmware.model import parse_flow
 from firmware.net import srt
 from firmware.secrets import generate, generate_srtp_key
 from tests.lab.ports import free_ports
@@ -92,6 +93,22 @@ def dialled(port: int, passphrase: str) -> srt.Socket:
         return dial(port, passphrase)
     except srt.SrtRefused:
         return dial(port, passphrase)
+
+
+def test_a_secret_that_comes_with_its_output_disturbs_nothing():
+    """A receiver that takes one connection and ends with it gets the stream from the first one on."""
+    port, into = free_ports(2)
+    with (
+        srt.open_listener("127.0.0.1", port, sending=False, latency_ms=60, passphrase="a-new-passphrase") as listener,
+        ExitStack() as stack,
+    ):
+        worker = stack.enter_context(run({"sources": [udp_in(into)], "outputs": []}))
+        flow = parse_flow({"name": "test", "sources": [udp_in(into)], "outputs": [dials("out", port) | {"secret": "new"}]})
+        in_loop(worker, lambda: worker.apply(Job(flow=flow, secrets=SECRETS | {"new": "a-new-passphrase"}), flow))
+        connection = listener.accept(10_000)
+        assert connection
+        stack.enter_context(sender(datagrams(2000, RATE), into, RATE))
+        wait_until(lambda: connection.receive() and connection.statistics().received_packets > 50, what="the stream on that connection")
 
 
 @pytest.mark.parametrize("protocol", ["rtp", "rtp-fec"])
