@@ -1,4 +1,4 @@
-"""One process and one thread at a time: a lock file, held for the length of a `with`."""
+"""One process at a time: a lock file, held for the length of a `with` or of a life."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 LOOK_S = 0.002
+
+
+def hold(path: Path) -> int | None:
+    """The lock file, held as long as this process lives, however it ends; None while another one has it."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 @contextmanager

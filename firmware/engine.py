@@ -6,7 +6,6 @@ socket; `keep` restarts what ended and ends what hangs. Nothing here touches a p
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import select
@@ -18,6 +17,7 @@ from typing import Any
 
 import msgspec
 
+from firmware.alone import hold
 from firmware.captures import Captures
 from firmware.child import Child
 from firmware.flow.orders import Job
@@ -269,14 +269,9 @@ class AlreadyRunning(RuntimeError):
 
 def _lock(places: Places) -> int:
     """Held as long as this process lives, however it ends."""
-    lock = os.open(places.run / "engine.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise AlreadyRunning(
-            f"another pressbox runs with {places.run}; stop it, or set PRESSBOX_RUN and PRESSBOX_STATE to other folders"
-        ) from None
+    lock = hold(places.run / "engine.lock")
+    if lock is None:
+        raise AlreadyRunning(f"another pressbox runs with {places.run}; stop it, or set PRESSBOX_RUN and PRESSBOX_STATE to other folders")
     return lock
 
 

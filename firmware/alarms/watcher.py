@@ -7,7 +7,6 @@ It ends when stdin does.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import select
@@ -24,6 +23,7 @@ from firmware.alarms.points import host_points
 from firmware.alarms.rules import Rule
 from firmware.alarms.settings import FOLDER, AlarmError, Settings, read_settings, settings_path
 from firmware.alarms.world import Definitions, Overrides, Stamp, stamp
+from firmware.alone import hold
 from firmware.places import Places
 
 SNAPSHOT = ".flow.json"
@@ -105,23 +105,12 @@ class Watcher:
             self._rules = self._rules or Settings().rules
 
 
-def alone(state: Path) -> int | None:
-    """Held as long as this process lives; None while another one has it."""
-    lock = os.open(state / FOLDER / "watcher.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
-
-
 def main() -> None:
     logging.basicConfig(format="alarms: %(message)s", level=logging.INFO)
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=Config)
     os.nice(NICENESS)
     (Path(config.state) / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = alone(Path(config.state))
+    lock = hold(Path(config.state) / FOLDER / "watcher.lock")
     if lock is None:
         sys.exit(f"another one watches {config.state}")
     watcher = Watcher(config)

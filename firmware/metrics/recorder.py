@@ -7,7 +7,6 @@ It ends when stdin does.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import math
 import os
@@ -19,6 +18,7 @@ from pathlib import Path
 
 import msgspec
 
+from firmware.alone import hold
 from firmware.metrics.blocks import Part, Table, pack
 from firmware.metrics.hours import Hours
 from firmware.metrics.measure import METRICS, NAMES, Dimension, Metric, readings, settled
@@ -187,22 +187,11 @@ class Recorder:
             _log.warning("%s cannot be tidied: %s", self._root, error.strerror)
 
 
-def alone(state: Path) -> int | None:
-    """Held as long as this process lives; None while another one has it: two that write would mix their blocks."""
-    lock = os.open(state / f"{FOLDER}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        return None
-    return lock
-
-
 def main() -> None:
     logging.basicConfig(format="metrics: %(message)s")
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=Config)
     os.nice(NICENESS)
-    lock = alone(Path(config.state))
+    lock = hold(Path(config.state) / f"{FOLDER}.lock")
     if lock is None:
         sys.exit(f"another one records to {config.state}")
     recorder = Recorder(config)

@@ -37,7 +37,7 @@ ACCOUNT = "111122223333"
 API_PORT, FEED_PORT = 8443, 5000
 FEED_BPS = 2_000_000
 OURS, OTHERS = "a", ("b", "c")
-CALM_S = 2.0
+CALM = 300  # datagrams
 
 
 class House:
@@ -129,6 +129,10 @@ class Lent:
     def switch(self, status: str) -> None:
         self.studio.call("update_flow_entitlement", FlowArn=self.arn, EntitlementArn=self.entitlements[OURS], EntitlementStatus=status)
 
+    def others_get(self, count: int) -> None:
+        known = {name: len(self.walls[name].datagrams) for name in OTHERS}
+        self.wait(lambda: all(len(self.walls[name].datagrams) > known[name] + count for name in OTHERS), "the stream of the others goes on")
+
     def cut_after_s(self, began: float) -> float:
         """When the last datagram came to the subscriber, once none has for a while."""
         wall = self.walls[OURS]
@@ -156,7 +160,7 @@ def entitlements(options: argparse.Namespace) -> Figures:
             lent = Lent(stack, stack.enter_context(Networks()), root)
             stalls = Stalls()
             stack.callback(stalls.close)
-            time.sleep(CALM_S)
+            lent.others_get(CALM)
             for turn in range(times):
                 progress(turn, times)
                 began = time.monotonic()
@@ -168,7 +172,7 @@ def entitlements(options: argparse.Namespace) -> Figures:
             began = time.monotonic()
             lent.studio.call("revoke_flow_entitlement", FlowArn=lent.arn, EntitlementArn=lent.entitlements[OURS])
             revoked_s = lent.cut_after_s(began)
-            time.sleep(CALM_S)
+            lent.others_get(CALM)
             others = {name: asdict(difference(lent.sent.datagrams, lent.walls[name].datagrams)) for name in OTHERS}
             moved_s = _moved(lent)
             whole = Audit(lent.studio.places.audit).verify().intact

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import ExitStack
 from typing import Any
 
@@ -56,7 +55,6 @@ def test_two_srt_paths_take_another_passphrase_without_a_gap(receiver_first, mon
         wait_until(lambda: got.datagrams, what="the stream")
         for worker in (studio, box) if receiver_first else (box, studio):
             rekey(worker, "srt", new, old)
-            time.sleep(0.3)
         renewed = [*box._running._outputs.values()]
         wait_until(lambda: all(output._in_use == new for output in renewed), what="both paths by the new passphrase")
         for worker in (studio, box):
