@@ -69,6 +69,7 @@ class EndStatus(msgspec.Struct, kw_only=True):
     lost: int = 0  # on this path, for good
     dropped: int = 0  # by us: queue full, not allowed, not MPEG-TS
     refused: int = 0  # connections or datagrams that were not let in
+    confirmed: bool | None = None  # of an output: the far end says that it arrives; None where the protocol cannot tell
     rtt_ms: float | None = None
     latency_ms: int | None = None  # as negotiated
     buffer_ms: float | None = None
@@ -123,11 +124,20 @@ class CaptureStatus(msgspec.Struct, kw_only=True):
     at: float
     camera: str
     encoder: str  # which one really runs
+    encoder_why: str = ""  # that one, in words
+    source: str = ""  # what the camera gives: "1920 x 1080 MJPEG, 30/s"
     frames: int = 0
     keyframes: int = 0
     dropped: int = 0
     bitrate_bps: int = 0
+    why_bitrate: str = ""  # in words, where it is not the one that was asked for
     encode_ms: float = 0.0  # median of the last seconds
+    attempts: int = 0  # to open a camera that could not be opened or fell silent
+    present: bool = True  # the camera's device is there
+    picture: Literal["moving", "black", "frozen", "none"] = "none"
+    sound: Literal["heard", "silent", "none"] = "none"
+    levels_db: list[float] = []  # peak of the last half second, left and right; full scale is 0
+    drift_ppm: float | None = None  # of the microphone's clock against this machine's
     message: str = ""  # why there is no picture, in words
 
 

@@ -31,7 +31,9 @@ class Sound:
 
 @dataclass(slots=True)
 class Frame:
-    """One picture, yuv420p, and the sound since the last one. The picture may be drawn over at the next read."""
+    """One picture, of any size and format, and the sound since the last one, of cameras that have any.
+
+    The picture may be drawn over at the next read."""
 
     number: int
     picture: VideoFrame
@@ -46,3 +48,13 @@ class AccessUnit:
     packet: Packet[Any]
     pts_90k: int  # of CLOCK_MONOTONIC, not wrapped
     key: bool = False
+
+
+@dataclass(slots=True)
+class Coded:
+    """One picture from a camera that encodes itself: H.264, parameter sets in band at each key picture; and sound as with `Frame`."""
+
+    number: int
+    unit: AccessUnit
+    capture_ns: int  # CLOCK_MONOTONIC
+    sound: list[Sound] = field(default_factory=list)

@@ -335,6 +335,7 @@ class RistSend:
             asked=self._repeated + self._not_repeated + sum(path.repeated + path.not_repeated for path in paths),
             repaired=self._repeated + sum(path.repeated for path in paths),
             lost=self._not_repeated + sum(path.not_repeated for path in paths),
+            confirmed=state == "connected" and bool(answering) and tally.rate_bps > 0,
             rtt_ms=max((path.rtt_ms for path in answering if path.rtt_ms is not None), default=None),
             latency_ms=self.spec.latency_ms,
             encryption=encryption(self.spec),

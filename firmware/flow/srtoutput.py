@@ -83,6 +83,11 @@ class Connection:
             raise srt.SrtBroken(f"{self.socket.far_end} acknowledges nothing any more")
         return figures
 
+    @property
+    def confirmed(self) -> bool:
+        """The far end acknowledged packets, the last ones too: `figures` ends a connection that does not."""
+        return self._heard[0] > 0
+
     def _drain(self) -> None:
         backlog = self.backlog
         while backlog and self.socket.send(backlog[0]):
@@ -232,12 +237,12 @@ class SrtCaller:
                 self._changed.wait(redial_delay_s(refusals))
 
     def status(self, now_ns: int) -> EndStatus:
-        tally, figures = self.tally, self._figures
+        tally, figures, connection = self.tally, self._figures, self._connection
         tally.look(now_ns)
         state: Literal["off", "connected", "connecting", "failed"] = self.unconnected
         if self._cut_until_ns:
             state = "off"
-        elif self._connection is not None:
+        elif connection is not None:
             state = "connected"
         return EndStatus(
             name=self.spec.name,
@@ -252,6 +257,7 @@ class SrtCaller:
             asked=self._asked + (figures.sent_lost_packets if figures else 0),
             repaired=self._resent + (figures.resent_packets if figures else 0),
             lost=self._lost + (figures.sent_dropped_packets if figures else 0),
+            confirmed=connection is not None and connection.confirmed and tally.rate_bps > 0,
             rtt_ms=figures.rtt_ms if figures else None,
             latency_ms=figures.send_latency_ms if figures else None,
             buffer_ms=figures.send_buffer_ms if figures else None,
@@ -367,6 +373,7 @@ class SrtListener:
             asked=self._asked + sum(f.sent_lost_packets for f in figures),
             repaired=self._resent + sum(f.resent_packets for f in figures),
             lost=self._lost + sum(f.sent_dropped_packets for f in figures),
+            confirmed=any(receiver.confirmed for receiver in self._receivers) and tally.rate_bps > 0,
             rtt_ms=max((f.rtt_ms for f in figures), default=None),
             latency_ms=max((f.send_latency_ms for f in figures), default=None),
             buffer_ms=max((f.send_buffer_ms for f in figures), default=None),

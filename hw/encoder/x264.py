@@ -61,3 +61,6 @@ class X264:
         picture.pts, picture.time_base = pts_90k(frame.capture_ns), CLOCK
         picture.pict_type = self._forced if key else self._chosen
         return [AccessUnit(packet, packet.pts or 0, packet.is_keyframe) for packet in self._context.encode(picture)]
+
+    def close(self) -> None:
+        """Nothing to give back."""
