@@ -74,7 +74,7 @@ def make_slate(flow: str, camera: model.Camera) -> bytes:
         due = [block for block in sound if block.pts_90k < pictures[0].pts_90k + BLOCK_TICKS]
         del sound[: len(due)]
         whole += mux.write(pictures, due)
-    return whole + mux.close()
+    return whole
 
 
 def _silence(bitrate_bps: int, count: int) -> list[AccessUnit]:

@@ -44,6 +44,11 @@ def crc_is_right(section: bytes) -> bool:
     return zlib.crc32(section.translate(_MIRRORED)) == 0xFFFFFFFF
 
 
+def with_crc(section: bytes) -> bytes:
+    crc = zlib.crc32(section.translate(_MIRRORED)) ^ 0xFFFFFFFF
+    return section + crc.to_bytes(4, "little").translate(_MIRRORED)
+
+
 class Sections:
     """Puts the sections of one PID together again. Holds at most one unfinished section, 4,096 bytes by its length field."""
 

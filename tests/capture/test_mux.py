@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,14 +39,14 @@ class List:
 
 def lists_of(camera: Pattern | Clip, fps: int, count: int, later_ns: int = 0) -> Iterator[List]:
     encoder, aac = X264(640, 360, fps, 2_000_000, 500, "ultrafast"), Aac(128_000)
-    with closing(Mux()) as mux:
-        for _ in range(count):
-            frame = camera.read()
-            for sound in frame.sound:
-                sound.first += later_ns * 48 // 1_000_000
-            units = encoder.encode(Frame(frame.number, frame.picture, frame.capture_ns + later_ns))
-            data = mux.write(units, [unit for sound in frame.sound for unit in aac.encode(sound)])
-            yield List(frame.number, frame.capture_ns + later_ns, units[0].key, data)
+    mux = Mux()
+    for _ in range(count):
+        frame = camera.read()
+        for sound in frame.sound:
+            sound.first += later_ns * 48 // 1_000_000
+        units = encoder.encode(Frame(frame.number, frame.picture, frame.capture_ns + later_ns))
+        data = mux.write(units, [unit for sound in frame.sound for unit in aac.encode(sound)])
+        yield List(frame.number, frame.capture_ns + later_ns, units[0].key, data)
 
 
 def has_its_picture(one: List) -> bool:

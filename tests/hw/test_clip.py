@@ -10,7 +10,7 @@ import av
 import pytest
 
 from firmware.capture.mux import Mux
-from hw.camera import CameraError, open_camera
+from hw.camera import CameraError, Wish, open_camera
 from hw.camera.clip import Film, Fit, Track
 from hw.camera.pattern import Pattern, read_counter
 from hw.encoder.aac import Aac
@@ -43,7 +43,6 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
             pictures = encoder.encode(frame)
             h264.write(b"".join(bytes(unit.packet) for unit in pictures))
             ts.write(mux.write(pictures, [unit for sound in frame.sound for unit in aac.encode(sound)]))
-        ts.write(mux.close())
     return files
 
 
@@ -81,7 +80,7 @@ def test_sound_is_in_time_with_the_picture_in_every_pass(counted: dict[str, Path
 
 
 def test_a_film_plays_at_its_pace_and_loops(film: FilmFile, clock: Clock) -> None:
-    camera = open_camera(f"clip:{film('bigbuckbunny.mp4')}", 640, 360, 60)
+    camera = open_camera(f"clip:{film('bigbuckbunny.mp4')}", Wish(width=640, height=360, fps=60))
     frames = [camera.read() for _ in range(700)]
     camera.close()
     assert [frame.number for frame in frames] == list(range(700))
@@ -95,7 +94,7 @@ def test_a_film_plays_at_its_pace_and_loops(film: FilmFile, clock: Clock) -> Non
 
 
 def test_what_was_too_late_is_not_skipped_in_the_film(counted: dict[str, Path], clock: Clock) -> None:
-    camera = open_camera(f"clip:{counted['ts']}", 640, 360, 30)
+    camera = open_camera(f"clip:{counted['ts']}", Wish(width=640, height=360, fps=30))
     camera.read()
     clock.jump(10)
     frame = camera.read()
@@ -162,7 +161,7 @@ def test_a_clip_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | st
     elif isinstance(content, bytes):
         path.write_bytes(content)
     with pytest.raises(CameraError) as refusal:
-        open_camera(f"clip:{path}", 640, 360, 30)
+        open_camera(f"clip:{path}", Wish(width=640, height=360, fps=30))
     assert str(refusal.value).startswith(f"camera `clip:{path}` {why}")
     assert "allowed are" in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -171,11 +170,11 @@ def test_a_clip_that_cannot_be_read_is_named(tmp_path: Path, content: bytes | st
 def test_a_clip_without_video_is_named(tmp_path: Path) -> None:
     path = sound_alone(tmp_path)
     with pytest.raises(CameraError, match="has no video"):
-        open_camera(f"clip:{path}", 640, 360, 30)
+        open_camera(f"clip:{path}", Wish(width=640, height=360, fps=30))
 
 
 def test_a_clip_of_which_no_picture_decodes_is_named(tmp_path: Path) -> None:
     broken = tmp_path / "broken.h264"
     broken.write_bytes(b"\0\0\0\1\x67" + os.urandom(3000))
     with pytest.raises(CameraError, match=str(broken)):
-        open_camera(f"clip:{broken}", 640, 360, 30)
+        open_camera(f"clip:{broken}", Wish(width=640, height=360, fps=30))
