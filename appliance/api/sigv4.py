@@ -32,7 +32,7 @@ from appliance.api.refusals import Refusals
 from appliance.api.replays import Overfull, Replays
 from appliance.api.roles import Role, least_role, may
 from appliance.api.signing import ALGORITHM, Scope, canonical_request, signature
-from firmware.clock import synchronised
+from hw.clock import synchronised
 
 SERVICE = "mediaconnect"
 SKEW_S = 300

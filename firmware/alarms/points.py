@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from firmware.alarms.rules import PRIORITY_1, Rule
-from firmware.clock import synchronised
 from firmware.metrics.measure import TR_101_290, Dimension, Values, readings
 from firmware.model import Flow
 from firmware.status import EndStatus, FlowStatus
 from firmware.wire.checks import CHECKS
+from hw.clock import synchronised
 
 HostPlace = tuple[str, str]
 """Kind `host` and which disk, or nothing."""

@@ -31,7 +31,7 @@ import msgspec
 from firmware.alone import alone
 from firmware.audit.chain import Entry, Head, Outcome, Verdict, judge, parse
 from firmware.audit.trail import Opened, Trail
-from firmware.clock import synchronised
+from hw.clock import synchronised
 
 MAX_BYTES = 16 << 20
 KEEP = 8
