@@ -1,17 +1,21 @@
-"""The camera side of a flow: its capture worker, watched by the pictures that come out, and its slate."""
+"""The camera side of a flow: its capture worker, watched by the pictures that come out, its slate, and what is done when none come."""
 
 from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
 
 from firmware.capture.slate import slate_name
 from firmware.child import Child
+from firmware.ladder import Ladder
 from firmware.model import Camera
 from firmware.places import Places
+from firmware.rescue import Rescue
+from firmware.secrets import SecretError
 from firmware.status import CaptureStatus, read_snapshot, write_snapshot
 
 START_NS = 10_000_000_000  # time a camera has to give its first picture
@@ -24,21 +28,29 @@ log = logging.getLogger("pressbox.capture")
 class Captures:
     """Call `keep` several times a second."""
 
-    def __init__(self, flow: str, camera: Camera, places: Places) -> None:
+    def __init__(self, flow: str, camera: Camera, places: Places, password: Callable[[], str] = str, rescue: Rescue | None = None) -> None:
+        """`password` of a network camera; without `rescue` nothing but the worker is ever started anew."""
         self.camera = camera
+        self.live = False  # pictures come
+        self._rescue = rescue
+        self._ladder = Ladder()
         self.slate = places.slates / slate_name(flow, camera)
         self._snapshot = places.capture_snapshot(flow)
         self._snapshot.unlink(missing_ok=True)
         job = {"flow": flow, "camera": camera, "handoff": str(places.handoff(flow)), "snapshot": str(self._snapshot)}
-        self.worker = Child(f"camera of {flow}", "firmware.capture.worker", lambda: msgspec.json.encode(job))
+        self.worker = Child(f"camera of {flow}", "firmware.capture.worker", lambda: msgspec.json.encode(job | {"password": password()}))
         slate_job = {"flow": flow, "camera": camera, "slate": str(self.slate)}
         self._slate_maker = Child(f"slate of {flow}", "firmware.capture.slate", lambda: msgspec.json.encode(slate_job), niceness=10)
         self._began_ns: int | None = None
-        self._seen = (0, 0)  # pid and frames
+        self._seen = (0, 0, 0)  # pid, frames, attempts to open
         self._advanced_ns = 0
+        self._picture_ns: int | None = None  # the newest one
 
     def keep(self, now_ns: int) -> None:
-        self.worker.keep(now_ns)
+        try:
+            self.worker.keep(now_ns)
+        except SecretError as error:
+            self.worker.words = str(error)
         if self._began_ns is None:
             self._began_ns = now_ns
         self._make_slate(now_ns - self._began_ns, now_ns)
@@ -66,12 +78,23 @@ class Captures:
         status = read_snapshot(self._snapshot, CaptureStatus)
         process = self.worker.process
         if process is None or status is None or status.pid != process.pid:
-            seen = (process.pid if process else 0, 0)
+            status, seen = None, (process.pid if process else 0, 0, 0)
         else:
-            seen = (status.pid, status.frames)
+            seen = (status.pid, status.frames, status.attempts)
         if seen != self._seen:
+            if seen[1] != self._seen[1]:
+                self._picture_ns = now_ns
             self._seen, self._advanced_ns = seen, now_ns
         patience_ns = STALL_NS if seen[1] else START_NS
         if process is not None and now_ns - max(self._advanced_ns, self.worker.mute_ns) > patience_ns:
             self.worker.kill(f"no picture from {self.camera.camera} for {patience_ns // 1_000_000_000} s")
             self._advanced_ns = now_ns
+        self.live = self._picture_ns is not None and now_ns - self._picture_ns < STALL_NS
+        self._climb(present=status.present if status is not None else True, now_ns=now_ns)
+
+    def _climb(self, *, present: bool, now_ns: int) -> None:
+        step = self._ladder.look(well=self.live, present=present, now_ns=now_ns)
+        if step == "restart":
+            self.worker.kill(f"{self.camera.camera} is there and gives no picture")
+        elif step is not None and self._rescue is not None:
+            self._rescue.ask(step, self.camera.camera)

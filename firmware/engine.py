@@ -23,6 +23,7 @@ from firmware.child import Child
 from firmware.flow.orders import Job
 from firmware.model import Flow
 from firmware.places import Places
+from firmware.rescue import Rescue
 from firmware.secrets import SecretError, Secrets
 from firmware.status import FlowStatus, read_snapshot, write_snapshot
 from firmware.store import Store, StoreError
@@ -41,11 +42,12 @@ log = logging.getLogger("pressbox.engine")
 class FlowRun:
     """A flow that is wanted: its worker, and its capture worker where it has a camera."""
 
-    def __init__(self, flow: Flow, places: Places, secrets: Secrets) -> None:
+    def __init__(self, flow: Flow, places: Places, secrets: Secrets, rescue: Rescue) -> None:
         self.flow = flow
         self.places = places
         self.secrets = secrets
-        self.captures = Captures(flow.name, flow.camera, places) if flow.camera else None
+        self.rescue = rescue
+        self.captures = self._captures_of(flow)
         self.worker = Child(f"flow {flow.name}", "firmware.flow.worker", self._job)
         self.error = ""
         self._told = True  # the worker knows `flow`
@@ -67,13 +69,19 @@ class FlowRun:
             )
         )
 
+    def _captures_of(self, flow: Flow) -> Captures | None:
+        camera = flow.camera
+        if camera is None:
+            return None
+        return Captures(flow.name, camera, self.places, lambda: self.secrets.get(camera.secret) if camera.secret else "", self.rescue)
+
     def become(self, flow: Flow) -> None:
         """Another definition, while it runs."""
         before, self.flow = self.flow, flow
         if before.camera != flow.camera:
             if self.captures:
                 self.captures.stop()
-            self.captures = Captures(flow.name, flow.camera, self.places) if flow.camera else None
+            self.captures = self._captures_of(flow)
         self._told = False
 
     def tell_again(self) -> None:
@@ -136,6 +144,7 @@ class Engine:
         self.places = places
         self.store = Store(places.store)
         self.secrets = Secrets(places.secrets)
+        self.rescue = Rescue(places)
         self.stopping = False
         self.extra: list[Child] = [
             Child("previews", "firmware.capture.preview", lambda: msgspec.json.encode({"run": str(places.run)}), niceness=10),
@@ -145,6 +154,7 @@ class Engine:
             Child("alarms", "firmware.alarms.watcher", lambda: msgspec.json.encode({"run": str(places.run), "state": str(places.state)})),
         ]
         self._runs: dict[str, FlowRun] = {}
+        self.rescue.live = lambda: any(run.captures is not None and run.captures.live for run in self._runs.values())
         self._standby: set[str] = set()
         self._idle_ns = 0
         self._secrets_stamp = self.secrets.stamp
@@ -166,7 +176,7 @@ class Engine:
             if one.desired == "ACTIVE":
                 run = self._runs.get(name)
                 if run is None:
-                    self._runs[name] = FlowRun(one.flow, self.places, self.secrets)
+                    self._runs[name] = FlowRun(one.flow, self.places, self.secrets, self.rescue)
                 elif run.flow != one.flow:
                     run.become(one.flow)
         self._idle_ns = 0

@@ -59,9 +59,11 @@ class End(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, tag_field="p
 
 
 class Camera(End, kw_only=True, tag="camera"):
-    """A camera of this machine, encoded on it. `camera` says which: `pattern` or `clip:FILE`."""
+    """A camera of this machine, encoded on it. `camera` says which: see `hw.camera`."""
 
     camera: str = "pattern"
+    sound: str = ""  # empty: the camera's own, or silence
+    encoder: Literal["auto", "x264", "v4l2m2m", "jetson", "camera"] = "auto"  # camera: it encodes itself
     width: Annotated[int, Meta(ge=160, le=3840, multiple_of=2)] = 1280
     height: Annotated[int, Meta(ge=90, le=2160, multiple_of=2)] = 720
     fps: Annotated[int, Meta(ge=5, le=60)] = 30
@@ -69,8 +71,23 @@ class Camera(End, kw_only=True, tag="camera"):
     audio_bps: Annotated[int, Meta(ge=32_000, le=320_000)] = 128_000
     gop_ms: Annotated[int, Meta(ge=250, le=10_000)] = 1000
     preset: Literal["ultrafast", "superfast", "veryfast", "faster", "fast", "medium"] = "superfast"
+    floor_bps: Annotated[int, Meta(ge=0, le=50_000_000)] = 500_000  # never below it, however bad the paths are; 0: never changed
+    rotation: Literal[0, 180] = 0
+    focus: str = ""  # auto, continuous, or dioptres; empty: as the camera has it
+    exposure_us: Annotated[int, Meta(ge=0, le=1_000_000)] = 0  # 0: by itself
+    transport: Literal["tcp", "udp"] = "tcp"  # of a network camera
+    secret: str = ""  # name of the secret that holds a network camera's password
     shape: Literal["constant", "frames"] = "constant"
     """On the wire: stuffed to a constant rate, or each picture at once at 4 x that rate, about a frame's time sooner."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if re.match(r"rtsp://[^/]*:[^/]*@", self.camera):
+            raise ValueError("camera: a password in an address is there for everybody to read; keep it as a secret and name that")
+        if not re.fullmatch(r"|none|alsa:\S{1,200}", self.sound):
+            raise ValueError("sound: allowed are nothing (the camera's own, or silence), none, and alsa:DEVICE like alsa:hw:1,0")
+        if not re.fullmatch(r"|auto|continuous|[0-9]{1,2}(\.[0-9]{1,3})?", self.focus, re.ASCII):
+            raise ValueError("focus: allowed are auto, continuous, and dioptres like 0.5")
 
     @property
     def line_bps(self) -> int:
@@ -237,7 +254,7 @@ class UdpOutput(DatagramOutput, kw_only=True, tag="udp"):
 
 Source = Camera | SrtListenerSource | SrtCallerSource | RtpSource | RtpFecSource | RistSource | UdpSource
 Output = SrtListenerOutput | SrtCallerOutput | RtpOutput | RtpFecOutput | RistOutput | UdpOutput
-Keyed = Srt | Rist | RtpSource | RtpOutput
+Keyed = Srt | Rist | RtpSource | RtpOutput | Camera
 
 
 class Flow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):

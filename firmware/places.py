@@ -54,6 +54,21 @@ class Places:
     def snapshot(self, flow: str) -> Path:
         return self.run / f"{flow}.flow.json"
 
+    @property
+    def rescue(self) -> Path:
+        """What the root service is asked to do."""
+        return self.run / "rescue.json"
+
+    @property
+    def rescued(self) -> Path:
+        """What it did."""
+        return self.run / "rescued.json"
+
+    @property
+    def box(self) -> Path:
+        """How this machine is: temperature, power, disk, clock."""
+        return self.run / "box.json"
+
     def capture_snapshot(self, flow: str) -> Path:
         return self.run / f"{flow}.capture.json"
 

@@ -15,7 +15,7 @@ def display(end: model.Source | model.Output) -> str:
     """Of a secret it holds the name, never the value. Whether an output is enabled is no part of its URL."""
     if isinstance(end, model.Camera):
         place, pairs = show_camera(end)
-        return place + _query(pairs)
+        return place + _query(pairs).removeprefix("?")
     scheme, pairs = _scheme(end)
     if isinstance(end, model.SrtListener | model.Datagram | model.RistSource):
         host = end.address

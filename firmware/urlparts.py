@@ -15,11 +15,11 @@ from firmware.secrets import SecretError, check_secret_name
 
 SCHEMES = ("srt", "rist", "rtp", "srtp", "udp")
 UNICAST_SCHEMES = {"srt": "SRT", "rist": "RIST"}
-SECRET_KEYS = {"passphrase", "secret", "key"}
+SECRET_KEYS = {"passphrase", "secret", "key", "password"}
 ANYBODY = ["0.0.0.0/0", "::/0"]
 
 _REFERENCES = ("@file:", "@env:", "secret:")
-_SECRET = re.compile(r"((?:passphrase|secret|token|key)=)(?!secret:|@file:|@env:)[^&]*", re.IGNORECASE)
+_SECRET = re.compile(r"((?:passphrase|password|secret|token|key)=)(?!secret:|@file:|@env:)[^&]*", re.IGNORECASE)
 _HOST = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9_])?\.?")
 _KEY = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
@@ -46,7 +46,8 @@ class Parts:
         if not separator or scheme not in SCHEMES:
             what = f"`{scheme}://` is not carried" if separator and _KEY.fullmatch(scheme) else "not a URL that a flow can use"
             others = ", ".join(f"{other}://" for other in SCHEMES[1:])
-            raise UrlError(f"{what}; write srt://host:port or one of {others}, or as a source `pattern` or `clip:FILE`")
+            cameras = "`pattern`, `clip:FILE`, `v4l2:/dev/video0`, `csi:0`, `argus:0` or `rtsp://HOST/PATH`"
+            raise UrlError(f"{what}; write srt://host:port or one of {others}, or as a source a camera: {cameras}")
         place, _, query = rest.partition("?")
         options = parameters(query, literal_secrets)
         place = place.removesuffix("/")
@@ -87,16 +88,7 @@ class Parts:
 
     def secret(self, key: str, name: str, check: Callable[[str], object]) -> tuple[str, dict[str, str]]:
         """The name of the secret that `key` refers to; and its value by that name, where the URL brings it, as `name`."""
-        reference = self.options.get(key, "")
-        kind, _, rest = reference.partition(":")
-        try:
-            if kind == "secret":
-                return check_secret_name(rest), {}
-            value = _from_file(key, rest) if kind == "@file" else _from_environment(key, rest) if kind == "@env" else reference
-            check(value)
-        except SecretError as error:
-            raise UrlError(f"{key}: {error}") from None
-        return name, {name: value}
+        return secret_of(key, self.options.get(key, ""), name, check)
 
     def listening(self) -> dict[str, object]:
         """Address and allowlist of an end that others come to: this machine alone, unless the URL says who else."""
@@ -131,6 +123,19 @@ def parameters(query: str, literal_secrets: bool) -> dict[str, str]:
         if key in SECRET_KEYS and not literal_secrets and not value.startswith(_REFERENCES):
             raise UrlError(f"{key}: others could read it here; write {key}=@file:PATH, {key}=@env:VARIABLE or {key}=secret:NAME")
     return options
+
+
+def secret_of(key: str, reference: str, name: str, check: Callable[[str], object]) -> tuple[str, dict[str, str]]:
+    """The name of the secret that is referred to; and its value by that name, where the reference brings it, as `name`."""
+    kind, _, rest = reference.partition(":")
+    try:
+        if kind == "secret":
+            return check_secret_name(rest), {}
+        value = _from_file(key, rest) if kind == "@file" else _from_environment(key, rest) if kind == "@env" else reference
+        check(value)
+    except SecretError as error:
+        raise UrlError(f"{key}: {error}") from None
+    return name, {name: value}
 
 
 def refuse_unknown(options: dict[str, str], allowed: Iterable[str], where: str) -> None:

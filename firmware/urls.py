@@ -5,6 +5,7 @@
     rtp://host:port?fec=10x10&ttl=N&adapter=ADDRESS           srtp://host:port?key=REF&fec=5x10,columns,staggered
     udp://@239.0.0.1:port                                     rtp://@:port?fec=on&allow=any
     pattern?size=1280x720&fps=30&bitrate=4M                   clip:FILE?bitrate=8M&preset=veryfast
+    v4l2:/dev/video0?sound=alsa:hw:1                          rtsp://user@host/path#password=REF
 
 An end that listens does so for this machine alone until `allow=` says who else may reach it; then it listens on every
 address, or on the one that `adapter=` names. A passphrase or key is a reference: a literal one on a command line is there for
@@ -33,6 +34,8 @@ _WORDS = {  # the model's words, as a URL writes them
     "video_bps": "bitrate",
     "audio_bps": "audio",
     "gop_ms": "gop",
+    "floor_bps": "floor",
+    "exposure_us": "exposure",
     "width": "size, width",
     "height": "size, height",
     "second_port": "second",
@@ -54,7 +57,8 @@ class Parsed(Generic[E]):
 def parse_source(url: str, name: str, *, literal_secrets: bool = False, secret_name: str = "") -> Parsed[model.Source]:
     """A source. A passphrase or key given by value goes by `secret_name`, else by `name`; none at all means `clear`."""
     if is_camera(url):
-        return Parsed(_source({"name": name, **read_camera(url)}))
+        fields, secrets = read_camera(url, literal_secrets, secret_name or name)
+        return Parsed(_source({"name": name, **fields}), secrets)
     parts = Parts.of(url, "source", literal_secrets)
     fields, secrets = {"srt": _srt, "rist": _rist}.get(parts.scheme, _datagrams_in)(parts, secret_name or name)
     return Parsed(_source({"name": name, **fields}), secrets)

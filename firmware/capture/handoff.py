@@ -1,4 +1,4 @@
-"""One list a picture, from the capture worker to the flow worker, over a Unix stream socket."""
+"""One list a picture, from the capture worker to the flow worker, over a Unix stream socket; the other way orders, one line each."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 HEADER = struct.Struct("!4sIQ")  # magic, length of the payload, capture time in ns of CLOCK_MONOTONIC
 MAGIC = b"PBL1"
 LARGEST_LIST = 4 << 20
+LONGEST_ORDER = 4096
 RETRY_S = 0.1
 
 
@@ -50,6 +51,7 @@ class Sender:
         self._patience_s = patience_s
         self._socket: socket.socket | None = None
         self._rest = b""  # of a list that has gone in part
+        self._heard = b""  # of an order that has come in part
         self._retry_at = 0.0
         self.dropped = 0
 
@@ -70,7 +72,7 @@ class Sender:
         except OSError:
             fresh.close()
             return False
-        self._socket, self._rest = fresh, b""
+        self._socket, self._rest, self._heard = fresh, b"", b""
         return True
 
     def send(self, capture_ns: int, payload: bytes) -> bool:
@@ -86,10 +88,27 @@ class Sender:
         self.dropped += 1
         return False
 
+    def orders(self) -> list[bytes]:
+        """What the flow worker said since the last call. Never waits."""
+        if self._socket is None:
+            return []
+        try:
+            self._socket.settimeout(0)
+            self._heard += self._socket.recv(LONGEST_ORDER)
+        except BlockingIOError:
+            return []
+        except OSError:
+            self.close()
+            return []
+        *lines, self._heard = self._heard.split(b"\n")
+        if len(self._heard) >= LONGEST_ORDER:
+            self._heard = b""
+        return lines
+
     def close(self) -> None:
         if self._socket is not None:
             self._socket.close()
-        self._socket, self._rest = None, b""
+        self._socket, self._rest, self._heard = None, b"", b""
 
     def _write(self, data: bytes, until: float) -> bytes:
         """What could not be written by then."""

@@ -2,12 +2,15 @@
 
 The first line on stdin is the configuration, later ones are commands, one JSON object a line:
 
-    {"flow": "show", "camera": {...}, "handoff": "/run/…/show.capture.sock", "snapshot": "/run/…/show.capture.json"}
-    {"bitrate_bps": 2000000}
+    {"flow": "show", "camera": {...}, "handoff": "/run/…/show.capture.sock", "snapshot": "/run/…/show.capture.json", "password": ""}
+    {"bitrate_bps": 2000000, "why": "path B delivers 2.1 Mb/s"}
     {"key_frame": true}
 
 The end of stdin ends the worker, SIGTERM too. A camera may block for ever in a driver, so it is read in a thread that
 nobody waits for: the main thread takes commands, writes snapshots and ends the process.
+
+A camera that is a device may be away, fail, and come back: it is opened again and again, and the snapshot says so. One
+that blocks is seen by the parent, for neither pictures nor attempts are counted any more.
 """
 
 from __future__ import annotations
@@ -19,7 +22,6 @@ import sys
 import threading
 import time
 import traceback
-from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,15 +32,19 @@ from firmware import model
 from firmware.capture.handoff import Sender
 from firmware.child import NO_SNAPSHOT
 from firmware.status import CaptureStatus, write_snapshot
-from hw.camera import CameraError
+from hw.camera import DEVICES, CameraError, Wish, is_present, kind_of
 from hw.encoder import EncoderError
+from hw.frame import Coded, Frame
 
 if TYPE_CHECKING:
-    from hw.encoder import Encoder
-    from hw.frame import AccessUnit, Frame
+    from firmware.capture.pictures import Pictures
+    from firmware.capture.sounds import Sounds
+    from hw.camera import Camera
+    from hw.frame import AccessUnit
 
 EXIT_BAD_CONFIG, EXIT_NO_PICTURE = 2, 5
 SNAPSHOT_S = 0.5
+AGAIN_S = 0.25  # between two attempts to open a camera
 GAP_NS = 300_000_000  # a longer pause than this, and the far end starts with a key frame
 
 
@@ -47,10 +53,15 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     camera: model.Camera
     handoff: str
     snapshot: str
+    password: str = ""
+
+    def __repr__(self) -> str:
+        return f"Config(flow={self.flow!r})"
 
 
 class Command(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     bitrate_bps: Annotated[int, msgspec.Meta(ge=50_000)] | None = None
+    why: str = ""
     key_frame: bool = False
 
 
@@ -59,69 +70,132 @@ class Capture:
 
     def __init__(self, config: Config) -> None:
         self._wanted = config.camera
+        self._password = config.password
         self._sender = Sender(Path(config.handoff), 1 / config.camera.fps)
-        self._bitrate_bps = config.camera.video_bps
+        self._bitrate_bps, self._why = config.camera.video_bps, ""
         self._key_wanted = threading.Event()
-        self._camera_name, self._encoder_name = config.camera.camera, ""
-        self._frames = self._keyframes = self._missed = 0
+        self._camera_name, self._source, self._message = config.camera.camera, "", ""
+        self._attempts = self._missed = 0
         self._last_number, self._last_ns = -1, 0
-        self._encode_ms: deque[float] = deque(maxlen=2 * config.camera.fps)
+        self._pictures: Pictures | None = None
+        self._sounds: Sounds | None = None
 
     def run(self) -> None:
-        """Until the camera fails; raises what it raised."""
+        """For as long as there is hope of a picture; raises what ended it."""
         from firmware.capture.mux import Mux
-        from hw.camera import open_camera
+        from firmware.capture.pictures import Pictures
+        from firmware.capture.sounds import Sounds
         from hw.encoder.aac import Aac
-        from hw.encoder.x264 import X264
 
         wanted = self._wanted
-        camera = open_camera(wanted.camera, wanted.width, wanted.height, wanted.fps)
-        encoder = X264(wanted.width, wanted.height, wanted.fps, wanted.video_bps, wanted.gop_ms, wanted.preset)
-        self._camera_name, self._encoder_name = camera.name, encoder.name
+        self._pictures = pictures = Pictures(wanted)
+        self._sounds = sounds = Sounds(wanted)
         aac, mux = Aac(wanted.audio_bps), Mux()
         while True:
-            frame = camera.read()
-            pictures = self._encode(encoder, frame)
-            payload = mux.write(pictures, [unit for sound in frame.sound for unit in aac.encode(sound)])
-            if not self._sender.send(frame.capture_ns, payload) and self._sender.connected:
-                self._key_wanted.set()
+            camera = None
+            try:
+                camera = self._open(pictures)
+                while True:
+                    taken = camera.read()
+                    for order in self._sender.orders():
+                        obey(self, order)
+                    units = self._units(pictures, camera, taken)
+                    blocks = [block for sound in sounds.take(taken) for block in aac.encode(sound)]
+                    if units and not self._sender.send(taken.capture_ns, mux.write(units, blocks)) and self._sender.connected:
+                        self._key_wanted.set()
+            except CameraError as error:
+                if kind_of(wanted.camera) not in DEVICES:
+                    raise
+                self._message = str(error)
+            if camera is not None:
+                camera.close()
+            self._attempts += 1
+            time.sleep(AGAIN_S)
 
     def obey(self, command: Command) -> None:
         if command.bitrate_bps is not None:
-            self._bitrate_bps = command.bitrate_bps
+            self._bitrate_bps, self._why = min(command.bitrate_bps, self._wanted.video_bps), command.why
         if command.key_frame:
             self._key_wanted.set()
 
     def status(self) -> CaptureStatus:
-        times = sorted(self._encode_ms.copy())
-        return CaptureStatus(
+        pictures, sounds = self._pictures, self._sounds
+        status = CaptureStatus(
             pid=os.getpid(),
             at=time.time(),
             camera=self._camera_name,
-            encoder=self._encoder_name,
-            frames=self._frames,
-            keyframes=self._keyframes,
+            encoder="",
+            source=self._source,
             dropped=self._sender.dropped + self._missed,
-            bitrate_bps=min(self._bitrate_bps, self._wanted.video_bps),
-            encode_ms=round(times[len(times) // 2], 2) if times else 0.0,
+            bitrate_bps=self._bitrate_bps,
+            why_bitrate=self._why,
+            attempts=self._attempts,
+            present=is_present(self._wanted.camera),
+            message=self._message,
         )
+        if pictures is not None:
+            status.encoder, status.encoder_why = pictures.encoder_name, pictures.encoder_why
+            status.frames, status.keyframes, status.encode_ms = pictures.taken, pictures.keys, pictures.encode_ms
+            status.picture = "none" if self._message else pictures.sense.verdict
+        if sounds is not None:
+            status.sound, status.levels_db, status.drift_ppm = sounds.verdict, sounds.levels_db, sounds.drift_ppm
+        return status
 
-    def _encode(self, encoder: Encoder, frame: Frame) -> list[AccessUnit]:
-        started_at = time.perf_counter()
-        encoder.bitrate_bps = self._bitrate_bps
-        pictures = encoder.encode(frame, self._must_be_key(frame))
-        self._encode_ms.append((time.perf_counter() - started_at) * 1000)
-        self._frames += 1
-        self._keyframes += any(picture.key for picture in pictures)
-        return pictures
+    def _open(self, pictures: Pictures) -> Camera:
+        from hw.camera import open_camera
 
-    def _must_be_key(self, frame: Frame) -> bool:
-        gap = frame.capture_ns - self._last_ns > GAP_NS
-        self._missed += frame.number - self._last_number - 1
-        self._last_number, self._last_ns = frame.number, frame.capture_ns
+        wanted = self._wanted
+        wish = Wish(
+            width=wanted.width,
+            height=wanted.height,
+            fps=wanted.fps,
+            bitrate_bps=self._bitrate_bps,
+            gop_ms=wanted.gop_ms,
+            coded=wanted.encoder == "camera",
+            rotation=wanted.rotation,
+            focus=wanted.focus,
+            exposure_us=wanted.exposure_us,
+            transport=wanted.transport,
+            password=self._password,
+        )
+        camera = open_camera(wanted.camera, wish)
+        self._camera_name, self._last_number = camera.name, -1
+        if kind_of(wanted.camera) != "rtsp":
+            pictures.prepare(camera.fps)
+        pictures.sense.restart()
+        return camera
+
+    def _units(self, pictures: Pictures, camera: Camera, taken: Frame | Coded) -> list[AccessUnit]:
+        """None for a picture that comes too early for the wanted rate."""
+        self._message, self._source, self._camera_name = "", _source_words(camera), camera.name
+        self._missed += max(0, taken.number - self._last_number - 1)
+        self._last_number = taken.number
+        if isinstance(taken, Coded):
+            steer(camera, self._bitrate_bps, self._must_be_key(taken))
+            return pictures.pass_on(taken)
+        pictures.prepare(camera.fps)
+        if pictures.is_early(taken.capture_ns):
+            return []
+        return pictures.encode(taken, self._bitrate_bps, self._must_be_key(taken))
+
+    def _must_be_key(self, taken: Frame | Coded) -> bool:
+        gap = taken.capture_ns - self._last_ns > GAP_NS
+        self._last_ns = taken.capture_ns
         key = self._sender.connect() or self._key_wanted.is_set() or gap
         self._key_wanted.clear()
         return key
+
+
+def steer(camera: Camera, bitrate_bps: int, key: bool) -> None:
+    """A camera that encodes follows as far as it can."""
+    if getattr(camera, "bitrate_bps", bitrate_bps) != bitrate_bps:
+        camera.bitrate_bps = bitrate_bps  # type: ignore[attr-defined]
+    if key and hasattr(camera, "key_frame"):
+        camera.key_frame()
+
+
+def _source_words(camera: Camera) -> str:
+    return f"{camera.fps:g}/s"
 
 
 def main() -> int:
@@ -140,7 +214,7 @@ def main() -> int:
         if line is None:
             _report(capture, Path(config.snapshot))
         else:
-            _obey(capture, line)
+            obey(capture, line)
     os._exit(0)
 
 
@@ -156,7 +230,7 @@ def _run(capture: Capture) -> None:
         os._exit(1)
 
 
-def _obey(capture: Capture, line: bytes) -> None:
+def obey(capture: Capture, line: bytes) -> None:
     try:
         capture.obey(msgspec.json.decode(line, type=Command))
     except msgspec.DecodeError as error:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+
+import msgspec
 
 from firmware.capture.handoff import HandoffError, Receiver
 from firmware.flow.tally import Tally
@@ -86,6 +89,13 @@ class CameraSource:
             self.tally.packets += 1
             self.tally.bytes += len(packets)
             self.playout.push(packets, now_ns)
+
+    def steer(self, bitrate_bps: int, why: str) -> None:
+        """The video's bitrate from now on. An order that finds no room is not missed: the next one comes soon."""
+        if self._capture is not None:
+            order = msgspec.json.encode({"bitrate_bps": bitrate_bps, "why": why}) + b"\n"
+            with suppress(OSError):
+                self._capture.send(order)
 
     def _hang_up(self) -> None:
         if self._capture is not None:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from hw.camera import ALLOWED, CameraError
 from hw.camera.pace import FrameClock
-from hw.canvas import BLACK, Canvas
+from hw.fit import Fit
 from hw.frame import SAMPLE_RATE_HZ, SOUND_LEAD_SAMPLES, Frame, Sound, samples_at
 
 if TYPE_CHECKING:
@@ -32,8 +32,11 @@ SAMPLE_BYTES = 4
 class Clip:
     def __init__(self, path: str, width: int, height: int, fps: int) -> None:
         self.name = f"clip {os.path.basename(path)}"
+        self.fps = float(fps)
         self._film = Film(path)
-        self._fit = Fit(width, height, self._film.pixel_aspect)
+        self._fit = Fit(width, height)
+        self._source: VideoFrame | None = None
+        self._fitted: VideoFrame | None = None  # the film is slower than we are: the same picture again
         self._track = Track(path, self._film)
         self._shown = self._heard = 0  # pictures and samples of the film so far
         self._last = -1
@@ -41,7 +44,7 @@ class Clip:
 
     def read(self) -> Frame:
         clock = self._clock
-        picture = self._fit(self._film.at(self._shown / clock.fps))
+        picture = self._picture(self._film.at(self._shown / clock.fps))
         number = clock.next_number()
         sound = self._sound(number, number - self._last - 1)
         self._shown, self._last = self._shown + 1, number
@@ -50,6 +53,11 @@ class Clip:
     def close(self) -> None:
         self._film.close()
         self._track.close()
+
+    def _picture(self, source: VideoFrame) -> VideoFrame:
+        if self._fitted is None or source is not self._source:
+            self._source, self._fitted = source, self._fit(source, self._film.pixel_aspect)
+        return self._fitted
 
     def _sound(self, number: int, missing: int) -> Sound:
         """Silence for the pictures that are missing, then what follows in the film."""
@@ -243,38 +251,3 @@ class Track(Reader):
                 shape = (block.format.name, block.layout.name, block.sample_rate)
                 resampler = AudioResampler("fltp", "stereo", SAMPLE_RATE_HZ)
             yield from resampler.resample(block)
-
-
-class Fit:
-    """Scales to the wanted size and keeps the shape, with black beside it."""
-
-    def __init__(self, width: int, height: int, pixel_aspect: float) -> None:
-        from av import VideoFrame
-        from av.video.reformatter import VideoReformatter
-
-        self._pixel_aspect = pixel_aspect
-        self._card = VideoFrame(width, height, "yuv420p")
-        self._canvas = Canvas(self._card)
-        self._scale = VideoReformatter().reformat
-        self._source: VideoFrame | None = None
-        self._fitted = self._card
-        self._shape = (0, 0)
-
-    def __call__(self, source: VideoFrame) -> VideoFrame:
-        if source is not self._source:
-            self._source, self._fitted = source, self._fit(source)
-        return self._fitted
-
-    def _fit(self, source: VideoFrame) -> VideoFrame:
-        card = self._card
-        aspect = source.width * self._pixel_aspect / source.height
-        width = min(card.width, round(card.height * aspect / 2) * 2)
-        height = min(card.height, round(card.width / aspect / 2) * 2)
-        scaled = self._scale(source, max(2, width), max(2, height), "yuv420p")
-        if (width, height) == (card.width, card.height):
-            return scaled
-        if (width, height) != self._shape:
-            self._canvas.fill(0, 0, card.width, card.height, BLACK)
-            self._shape = (width, height)
-        self._canvas.paste((card.width - width) // 4 * 2, (card.height - height) // 4 * 2, scaled)
-        return card

@@ -42,6 +42,7 @@ class Pattern:
     def __init__(self, width: int, height: int, fps: int) -> None:
         from av import VideoFrame
 
+        self.fps = float(fps)
         self._picture = VideoFrame(width, height, "yuv420p")
         self._canvas = Canvas(self._picture)
         self._scale = max(1, height // 120)
