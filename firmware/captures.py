@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import msgspec
 
+from firmware.boxwatch import BoxStatus
 from firmware.capture.slate import slate_name
 from firmware.child import Child
 from firmware.ladder import Ladder
@@ -20,6 +21,7 @@ from firmware.status import CaptureStatus, read_snapshot, write_snapshot
 
 START_NS = 10_000_000_000  # time a camera has to give its first picture
 STALL_NS = 2_000_000_000  # without a picture, and the worker is started anew
+BOX_NS = 1_000_000_000  # between two looks at how the board is
 SLATE_AFTER_NS = 1_000_000_000  # let the camera start first: making the slate costs a moment of processor
 
 log = logging.getLogger("pressbox.capture")
@@ -36,6 +38,9 @@ class Captures:
         self._ladder = Ladder()
         self.slate = places.slates / slate_name(flow, camera)
         self._snapshot = places.capture_snapshot(flow)
+        self._box = places.box
+        self._box_ns = 0
+        self._told = (0, 0)  # the worker's pid, and how much less it is to ask of the board
         self._snapshot.unlink(missing_ok=True)
         job = {"flow": flow, "camera": camera, "handoff": str(places.handoff(flow)), "snapshot": str(self._snapshot)}
         self.worker = Child(f"camera of {flow}", "firmware.capture.worker", lambda: msgspec.json.encode(job | {"password": password()}))
@@ -55,6 +60,9 @@ class Captures:
             self._began_ns = now_ns
         self._make_slate(now_ns - self._began_ns, now_ns)
         self._watch(now_ns)
+        if now_ns - self._box_ns > BOX_NS:
+            self._box_ns = now_ns
+            self._spare_the_board()
         if self.worker.process is None:
             self._say_why()
 
@@ -67,6 +75,13 @@ class Captures:
         told = CaptureStatus(pid=0, at=time.time(), camera=self.camera.camera, encoder="", message=self.worker.words)
         with suppress(OSError):  # a full disk is said by others
             write_snapshot(self._snapshot, told)
+
+    def _spare_the_board(self) -> None:
+        box, process = read_snapshot(self._box, BoxStatus), self.worker.process
+        if box is None or process is None or self._told == (process.pid, box.level) or (not box.level and self._told[0] != process.pid):
+            return
+        self._told = (process.pid, box.level)
+        self.worker.tell(msgspec.json.encode({"spare": box.level, "why": box.why}))
 
     def _make_slate(self, since_ns: int, now_ns: int) -> None:
         if self.slate.exists():

@@ -23,6 +23,7 @@ from firmware.child import Child
 from firmware.flow.orders import Job
 from firmware.model import Flow
 from firmware.places import Places
+from firmware.progress import Progress
 from firmware.rescue import Rescue
 from firmware.secrets import SecretError, Secrets
 from firmware.status import FlowStatus, read_snapshot, write_snapshot
@@ -31,6 +32,7 @@ from firmware.store import Store, StoreError
 LOOK_S = 0.1
 HANG_NS = 3_000_000_000  # a flow worker that wrote no snapshot for this long hangs
 START_NS = 20_000_000_000  # one that starts on a machine with much else to do does not hang
+HOPELESS_NS = 30_000_000_000  # without progress of any flow, through several starts of its worker
 IDLE_SNAPSHOT_NS = 1_000_000_000
 LONGEST_REQUEST = 1 << 16
 LONGEST_WAIT_S = 1.0  # for a request: nothing else is looked after meanwhile
@@ -53,6 +55,7 @@ class FlowRun:
         self._told = True  # the worker knows `flow`
         self._seen_at = 0.0  # the newest snapshot's time
         self._seen_ns = 0  # when it was seen first: wall clocks jump
+        self._progress = Progress(flow, time.monotonic_ns())
         self._places_clean()
 
     def _job(self) -> bytes:
@@ -83,6 +86,7 @@ class FlowRun:
                 self.captures.stop()
             self.captures = self._captures_of(flow)
         self._told = False
+        self._progress = Progress(flow, time.monotonic_ns())
 
     def tell_again(self) -> None:
         """A secret is another one: whose it is, the worker finds out."""
@@ -124,9 +128,17 @@ class FlowRun:
         at = status.at if status else 0.0
         if at != self._seen_at:
             self._seen_at, self._seen_ns = at, now_ns
+            self._progress.look(status, now_ns)
         silent_ns = now_ns - max(self._seen_ns, self.worker.mute_ns, self.worker.started_ns + START_NS - HANG_NS)
         if self.worker.running and silent_ns > HANG_NS:
             self.worker.kill(f"no sign of life for {HANG_NS // 1_000_000_000} s")
+        elif self._progress.is_stalled(now_ns):
+            self.worker.kill("packets come and none goes, although somebody is there to get them")
+            self._progress = Progress(self.flow, now_ns)
+
+    @property
+    def progressed_ns(self) -> int:
+        return self._progress.progressed_ns
 
     def _places_clean(self) -> None:
         for path in (
@@ -146,6 +158,7 @@ class Engine:
         self.secrets = Secrets(places.secrets)
         self.rescue = Rescue(places)
         self.stopping = False
+        self.on_look: Callable[[], None] = lambda: None  # called ten times a second
         self.extra: list[Child] = [
             Child("previews", "firmware.capture.preview", lambda: msgspec.json.encode({"run": str(places.run)}), niceness=10),
             Child(
@@ -191,6 +204,18 @@ class Engine:
                 self._serve()
             if not self.stopping:  # what ends now ends with us, and is not started again
                 self._keep()
+                self.on_look()
+
+    @property
+    def goes_on(self) -> bool:
+        """False once no flow at all has carried anything for long, although some should and the workers were started anew.
+
+        The service manager's watchdog is fed by this: what then still helps is to start all of us anew, or the machine.
+        """
+        if not self._runs:
+            return True
+        newest_ns = max(run.progressed_ns for run in self._runs.values())
+        return time.monotonic_ns() - newest_ns < HOPELESS_NS
 
     def close(self) -> None:
         for child in self.extra:  # first, for what watches would take the end of each flow for a fault

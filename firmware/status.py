@@ -131,6 +131,7 @@ class CaptureStatus(msgspec.Struct, kw_only=True):
     dropped: int = 0
     bitrate_bps: int = 0
     why_bitrate: str = ""  # in words, where it is not the one that was asked for
+    spared: str = ""  # why less is asked of the board, where it is
     encode_ms: float = 0.0  # median of the last seconds
     attempts: int = 0  # to open a camera that could not be opened or fell silent
     present: bool = True  # the camera's device is there

@@ -24,6 +24,7 @@ from firmware.alarms.rules import Rule
 from firmware.alarms.settings import FOLDER, AlarmError, Settings, read_settings, settings_path
 from firmware.alarms.world import Definitions, Overrides, Stamp, stamp
 from firmware.alone import hold
+from firmware.boxwatch import BoxWatch
 from firmware.places import Places
 
 SNAPSHOT = ".flow.json"
@@ -51,6 +52,7 @@ class Watcher:
         self._settings: Stamp | str | None = "not read"
         self._flows: dict[str, FlowWatch] = {}
         self._host = Judges("", self.ledger)
+        self._box = BoxWatch(self.places)
         for name in {alarm.flow for alarm in self.ledger.alarms.values()} - {""}:
             self._flow(name)
         self.failures = 0
@@ -72,6 +74,7 @@ class Watcher:
         found = host_points(self.places.state, self.places.run)
         self._host.arrange([place for place, _ in found], self._rules, now, now_s)
         self._host.push(found, None, now, now_s)
+        self._box.look(now_s)
         self.ledger.write(now)
 
     def close(self) -> None:

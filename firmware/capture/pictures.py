@@ -33,6 +33,7 @@ class Pictures:
         self._encoder: Encoder | None = None
         self._failed_ns = -FORGIVEN_NS
         self._fps = wanted.fps
+        self._step_ns = 1_000_000_000 // wanted.fps
         self._due_ns = 0  # when the next picture of the wanted rate is due
         self._times_ms: deque[float] = deque(maxlen=2 * wanted.fps)
         self.sense = PictureSense()
@@ -46,9 +47,10 @@ class Pictures:
         times = sorted(self._times_ms.copy())
         return round(times[len(times) // 2], 2) if times else 0.0
 
-    def prepare(self, camera_fps: float) -> None:
-        """Open the encoder for a camera of that rate, where there is none for it yet."""
-        fps = self._rate_for(camera_fps)
+    def prepare(self, camera_fps: float, spare: int = 1) -> None:
+        """Open the encoder for a camera of that rate, where there is none for it yet. `spare`: every so manieth picture is taken."""
+        self._step_ns = 1_000_000_000 * spare // self._wanted.fps
+        fps = max(SLOWEST_FPS, self._rate_for(camera_fps) // spare)
         if self._encoder is None or fps != self._fps:
             self._fps = fps
             self._open(self._kind)
@@ -78,7 +80,7 @@ class Pictures:
 
     def is_early(self, capture_ns: int) -> bool:
         """True for a picture that the wanted rate has no place for: the camera gives more."""
-        step_ns = 1_000_000_000 // self._wanted.fps
+        step_ns = self._step_ns
         if capture_ns < self._due_ns - step_ns // 2:
             return True
         self._due_ns = max(self._due_ns, capture_ns - step_ns // 2) + step_ns

@@ -5,6 +5,7 @@ The first line on stdin is the configuration, later ones are commands, one JSON 
     {"flow": "show", "camera": {...}, "handoff": "/run/…/show.capture.sock", "snapshot": "/run/…/show.capture.json", "password": ""}
     {"bitrate_bps": 2000000, "why": "path B delivers 2.1 Mb/s"}
     {"key_frame": true}
+    {"spare": 2, "why": "it has 84 degrees"}
 
 The end of stdin ends the worker, SIGTERM too. A camera may block for ever in a driver, so it is read in a thread that
 nobody waits for: the main thread takes commands, writes snapshots and ends the process.
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 EXIT_BAD_CONFIG, EXIT_NO_PICTURE = 2, 5
 SNAPSHOT_S = 0.5
 AGAIN_S = 0.25  # between two attempts to open a camera
+SPARE_PERCENT = (0, 25, 25, 50)  # of the bitrate, by how much less is asked of the board
+SPARE_PICTURES = (1, 1, 2, 2)  # every so manieth picture is taken
 GAP_NS = 300_000_000  # a longer pause than this, and the far end starts with a key frame
 
 
@@ -63,6 +66,7 @@ class Command(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     bitrate_bps: Annotated[int, msgspec.Meta(ge=50_000)] | None = None
     why: str = ""
     key_frame: bool = False
+    spare: Annotated[int, msgspec.Meta(ge=0, le=3)] | None = None  # how much less to ask of the board, and `why`
 
 
 class Capture:
@@ -73,6 +77,7 @@ class Capture:
         self._password = config.password
         self._sender = Sender(Path(config.handoff), 1 / config.camera.fps)
         self._bitrate_bps, self._why = config.camera.video_bps, ""
+        self._spare, self._why_spare = 0, ""
         self._key_wanted = threading.Event()
         self._camera_name, self._source, self._message = config.camera.camera, "", ""
         self._attempts = self._missed = 0
@@ -115,6 +120,8 @@ class Capture:
     def obey(self, command: Command) -> None:
         if command.bitrate_bps is not None:
             self._bitrate_bps, self._why = min(command.bitrate_bps, self._wanted.video_bps), command.why
+        if command.spare is not None:
+            self._spare, self._why_spare = command.spare, command.why
         if command.key_frame:
             self._key_wanted.set()
 
@@ -127,8 +134,9 @@ class Capture:
             encoder="",
             source=self._source,
             dropped=self._sender.dropped + self._missed,
-            bitrate_bps=self._bitrate_bps,
+            bitrate_bps=self._spared_bps,
             why_bitrate=self._why,
+            spared=self._why_spare if self._spare else "",
             attempts=self._attempts,
             present=is_present(self._wanted.camera),
             message=self._message,
@@ -141,6 +149,10 @@ class Capture:
             status.sound, status.levels_db, status.drift_ppm = sounds.verdict, sounds.levels_db, sounds.drift_ppm
         return status
 
+    @property
+    def _spared_bps(self) -> int:
+        return self._bitrate_bps * (100 - SPARE_PERCENT[self._spare]) // 100
+
     def _open(self, pictures: Pictures) -> Camera:
         from hw.camera import open_camera
 
@@ -149,7 +161,7 @@ class Capture:
             width=wanted.width,
             height=wanted.height,
             fps=wanted.fps,
-            bitrate_bps=self._bitrate_bps,
+            bitrate_bps=self._spared_bps,
             gop_ms=wanted.gop_ms,
             coded=wanted.encoder == "camera",
             rotation=wanted.rotation,
@@ -171,12 +183,12 @@ class Capture:
         self._missed += max(0, taken.number - self._last_number - 1)
         self._last_number = taken.number
         if isinstance(taken, Coded):
-            steer(camera, self._bitrate_bps, self._must_be_key(taken))
+            steer(camera, self._spared_bps, self._must_be_key(taken))
             return pictures.pass_on(taken)
-        pictures.prepare(camera.fps)
+        pictures.prepare(camera.fps, SPARE_PICTURES[self._spare])
         if pictures.is_early(taken.capture_ns):
             return []
-        return pictures.encode(taken, self._bitrate_bps, self._must_be_key(taken))
+        return pictures.encode(taken, self._spared_bps, self._must_be_key(taken))
 
     def _must_be_key(self, taken: Frame | Coded) -> bool:
         gap = taken.capture_ns - self._last_ns > GAP_NS
