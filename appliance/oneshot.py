@@ -161,8 +161,9 @@ class Watch:
         if self.captures:
             self.captures.keep(now_ns)
             ended = self.captures.worker.process is None
-            if ended and not self._heard and self.captures.worker.words:
-                self.failure = Failure(MEDIA, self.captures.worker.words)
+            words = self.captures.worker.words if ended else self.captures.trouble
+            if words and not self._heard:
+                self.failure = Failure(MEDIA, words)
                 self.worker.stop()
         if now_ns < self._next_look_ns:
             return

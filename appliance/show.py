@@ -7,6 +7,7 @@ import time
 import msgspec
 
 from appliance import account
+from appliance.capturewords import about
 from appliance.verdict import judge
 from firmware.model import Flow
 from firmware.places import Places
@@ -46,7 +47,8 @@ def _flow_lines(status: FlowStatus, capture: CaptureStatus | None) -> list[str]:
     ]
     lines += [f"  ! {reason}" for reason in verdict.reasons]
     if capture and not capture.message:
-        lines.append(f"  camera {capture.camera}, {capture.encoder}, {capture.frames} frames, {capture.encode_ms:.1f} ms to encode one")
+        lines.append(f"  camera {capture.camera}, {capture.frames} frames, {capture.encode_ms:.1f} ms to encode one")
+        lines.append(f"  {about(capture)}")
     if status.sources or status.outputs:
         lines.append("  " + _row("", "name", "protocol", "state", "Mb/s", "packets", "repaired", "lost", "dropped", "RTT ms"))
     lines += [_end_line("in", end) for end in status.sources]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from appliance.account import IN_THE_CLEAR
+from appliance.capturewords import worries
 from firmware.status import CaptureStatus, EndStatus, FlowStatus
 
 Tone = Literal["good", "warn", "bad", "idle"]
@@ -34,7 +35,7 @@ def judge(status: FlowStatus | None, desired: str, age_s: float, just_lost: int,
     if status.state != "ACTIVE":
         tone: Tone = "bad" if status.state == "ERROR" else "idle"
         return Verdict(status.state, tone, (status.message,) if status.message else ())
-    verdict = _on_air(status, capture.message if capture else "") if status.picture is not None else _received(status, just_lost)
+    verdict = _on_air(status, worries(capture) if capture else ()) if status.picture is not None else _received(status, just_lost)
     return _alarmed(verdict, status.alarms)
 
 
@@ -48,12 +49,11 @@ def _alarmed(verdict: Verdict, alarms: Iterable[str]) -> Verdict:
     return replace(verdict, reasons=(*verdict.reasons, *fresh))
 
 
-def _on_air(status: FlowStatus, camera_says: str) -> Verdict:
+def _on_air(status: FlowStatus, camera_says: tuple[str, ...]) -> Verdict:
     """A flow with a camera. That it arrives is what its paths hear from the far end, not that they send."""
     used = [end for end in status.outputs if end.state != "off"]
     trouble = tuple(why(end) for end in used if end.state in ("connecting", "failed"))
-    if camera_says:
-        trouble = (camera_says, *trouble)
+    trouble = (*camera_says, *trouble)
     if status.picture == "none":
         return Verdict("NO PICTURE", "bad", ("the camera gives nothing and there is no slate to send", *trouble))
     if not any(end.state == "connected" for end in used):

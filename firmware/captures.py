@@ -21,6 +21,7 @@ from firmware.status import CaptureStatus, read_snapshot, write_snapshot
 
 START_NS = 10_000_000_000  # time a camera has to give its first picture
 STALL_NS = 2_000_000_000  # without a picture, and the worker is started anew
+TRIED = 8  # attempts to open a camera: two seconds
 BOX_NS = 1_000_000_000  # between two looks at how the board is
 SLATE_AFTER_NS = 1_000_000_000  # let the camera start first: making the slate costs a moment of processor
 
@@ -34,6 +35,7 @@ class Captures:
         """`password` of a network camera; without `rescue` nothing but the worker is ever started anew."""
         self.camera = camera
         self.live = False  # pictures come
+        self.trouble = ""  # why a camera that was tried again and again has not given any
         self._rescue = rescue
         self._ladder = Ladder()
         self.slate = places.slates / slate_name(flow, camera)
@@ -96,6 +98,7 @@ class Captures:
             status, seen = None, (process.pid if process else 0, 0, 0)
         else:
             seen = (status.pid, status.frames, status.attempts)
+        self.trouble = status.message if status is not None and not status.frames and status.attempts >= TRIED else ""
         if seen != self._seen:
             if seen[1] != self._seen[1]:
                 self._picture_ns = now_ns

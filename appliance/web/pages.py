@@ -13,6 +13,7 @@ from werkzeug.wrappers import Response as AnyResponse
 
 from appliance import account, rehearsal, words
 from appliance.ask import Refused
+from appliance.capturewords import about
 from appliance.locks import Locked
 from appliance.metricstext import CONTENT_TYPE, exposition
 from appliance.show import statuses
@@ -30,7 +31,7 @@ LONGEST_CUT_S = 30
 OLD_PICTURE_S = 5.0
 
 pages = Blueprint("pages", __name__)
-for written in (words.count, words.rate, words.milliseconds, words.duration, words.protocol, words.exposed, words.sparkline):
+for written in (about, words.count, words.rate, words.milliseconds, words.duration, words.protocol, words.exposed, words.sparkline):
     pages.add_app_template_filter(written)
 
 

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from firmware.capture.sense import PictureSense
-from hw.encoder import EncoderError, Settings, open_encoder
+from hw.encoder import INSTEAD, EncoderError, Settings, open_encoder
 from hw.fit import Fit
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Pictures:
             self._kind = "x264"
             failed = self.encoder_name
             self._open("x264")
-            self.encoder_why = f"instead of {failed}, which failed again: {error}"
+            self.encoder_why = f"{INSTEAD} {failed}, which failed again: {error}"
         else:
             raise error
 

@@ -32,6 +32,8 @@ def pts_90k(capture_ns: int) -> int:
     return capture_ns * 9 // 100_000
 
 
+INSTEAD = "instead of"  # how the reason begins where software runs in place of hardware that failed
+
 Kind = Literal["auto", "x264", "v4l2m2m", "jetson", "camera"]
 
 
@@ -62,7 +64,7 @@ def open_encoder(kind: Kind, settings: Settings) -> tuple[Encoder, str]:
     except EncoderError as error:
         if board.encoder == "x264":
             raise
-        return _open("x264", settings), f"instead of {board.encoder}: {error}"
+        return _open("x264", settings), f"{INSTEAD} {board.encoder}: {error}"
 
 
 def _open(kind: Kind, wanted: Settings) -> Encoder:
