@@ -1,14 +1,11 @@
-"""What is in an H.264 stream, Annex B: NAL units, levels, and what a device's encoder leaves out."""
+"""What is in an H.264 stream, Annex B: NAL units, levels, the rate in parameter sets."""
 
 from __future__ import annotations
 
 import io
 import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from av import Packet
+from typing import Any
 
 SLICE, IDR, SEI, SPS, PPS, AUD = 1, 5, 6, 7, 8, 9
 START = re.compile(re.escape(b"\0\0\1"))
@@ -72,18 +69,20 @@ def level_for(width: int, height: int, fps: float, bitrate_bps: int) -> int:
     return LEVELS[-1][0]
 
 
-class Completed:
-    """Puts into a stream what its encoder left out: access unit delimiters, the rate in the VUI. FFmpeg's `h264_metadata`."""
+class SpsRate:
+    """Writes the rate, and a level, into the parameter sets of key pictures, where an encoder does not. FFmpeg's `h264_metadata`."""
 
-    def __init__(self, fps: int, level: int | None = None) -> None:
+    def __init__(self, fps: int, level: int) -> None:
         import av
         from av.bitstream import BitStreamFilterContext
 
         # PyAV 14 takes the codec from a stream alone, so one is made of a file that is never written.
         self._nowhere = av.open(io.BytesIO(), "w", format="h264")
         stream: Any = self._nowhere.add_stream("h264", rate=fps)
-        setting = f"h264_metadata=aud=insert:tick_rate={2 * fps}:fixed_frame_rate_flag=1" + (f":level={level}" if level else "")
-        self._filter = BitStreamFilterContext(setting, stream)
+        self._filter = BitStreamFilterContext(f"h264_metadata=tick_rate={2 * fps}:fixed_frame_rate_flag=1:level={level}", stream)
 
-    def __call__(self, packet: Packet[Any]) -> list[Packet[Any]]:
-        return list(self._filter.filter(packet))
+    def __call__(self, data: bytes) -> bytes:
+        import av
+
+        (packet,) = self._filter.filter(av.Packet(data))
+        return bytes(packet)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hw import h264, v4l2
+from hw.annexb import Whole
 from hw.camera import CameraError
 from hw.camera.modes import KINDS, Mode, Pixel, choose, fraction, modes_of
 from hw.encoder import pts_90k
@@ -177,8 +178,8 @@ class V4l2Camera:
         for index in range(queue.count):
             queue.put(index)
         self._base, self._sequence = self._last + 1, -1
-        self._parameter_sets, self._decoder = b"", _mjpeg_decoder() if KINDS[self._mode.pixel] == "mjpeg" else None
-        self._completed = h264.Completed(round(self.fps)) if self._mode.pixel == "H264" else None
+        self._decoder = _mjpeg_decoder() if KINDS[self._mode.pixel] == "mjpeg" else None
+        self._whole = Whole()
         queue.start()
 
     def _timings(self) -> Fraction | None:
@@ -260,17 +261,13 @@ class V4l2Camera:
             return coded if h264.has_picture(coded) else None
         return _decoded(self._decoder, data) if self._decoder else copied_out(self._format, data)
 
-    def _unit(self, data: bytes, capture_ns: int) -> AccessUnit:
+    def _unit(self, coded: bytes, capture_ns: int) -> AccessUnit:
         import av
 
-        key, own = h264.is_key(data), h264.parameter_sets(data)
-        self._parameter_sets = own or self._parameter_sets
-        packet = av.Packet(self._parameter_sets + data if key and not own else data)
+        data, key = self._whole(coded)
+        packet = av.Packet(data)
         packet.pts = packet.dts = pts_90k(capture_ns)
-        packet.time_base = CLOCK
-        assert self._completed is not None  # noqa: S101
-        (packet,) = self._completed(packet)
-        packet.is_keyframe = key
+        packet.time_base, packet.is_keyframe = CLOCK, key
         return AccessUnit(packet, pts_90k(capture_ns), key)
 
     def _give_back(self) -> None:

@@ -19,6 +19,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from hw import h264, v4l2
+from hw.annexb import Whole
 from hw.encoder import EncoderError, pts_90k
 from hw.frame import AccessUnit, Frame
 from hw.planes import RAW, copy_in
@@ -58,7 +59,7 @@ class V4l2M2m:
         self._where, self._fps, self._pixel = str(path), fps, pixel
         self._waiting: dict[int, int] = {}  # PTS of the pictures in the device, by the time on their buffer in microseconds
         self._unanswered = self.skipped = 0
-        self._key_due, self._sets, self._last_us = False, b"", -1
+        self._key_due, self._last_us = False, -1
         self._bitrate_bps = 0
         try:
             self._device = open_device(path)
@@ -184,7 +185,7 @@ class V4l2M2m:
             if control(self._device, number):
                 with suppress(OSError):  # one that has it, but not this value, keeps its own
                     set_control(self._device, number, value)
-        self._completed = h264.Completed(self._fps, level) if self._pixel == "H264" else None
+        self._whole, self._with_rate = Whole(), h264.SpsRate(self._fps, level)
         self.bitrate_bps = self.ceiling_bps
 
     def _through(self, index: int, capture_ns: int, key: bool, *, used: int, fd: int = -1, length: int = 0) -> list[AccessUnit]:
@@ -229,16 +230,12 @@ class V4l2M2m:
         pts = self._pts(taken.capture_us)
         if self._pixel != "H264":
             return _unit(data, pts, bool(taken.flags & v4l2.BUF_KEYFRAME)) if data and pts is not None else None
-        own, key = h264.parameter_sets(data), h264.is_key(data)
-        self._sets = own or self._sets
         if taken.flags & v4l2.BUF_ERROR or pts is None or not h264.has_picture(data):
-            self._key_due = self._key_due or bool(data)  # headers without their picture: that one was skipped
+            self._whole(data)  # keeps the parameter sets, which came without their picture: that one was skipped
+            self._key_due = self._key_due or bool(data)
             return None
-        unit = _unit(self._sets + data if key and not own else data, pts, key)
-        assert self._completed is not None  # noqa: S101
-        (unit.packet,) = self._completed(unit.packet)
-        unit.packet.is_keyframe = key
-        return unit
+        data, key = self._whole(data)
+        return _unit(self._with_rate(data) if key else data, pts, key)
 
     def _pts(self, capture_us: int) -> int | None:
         """And forget the pictures before that one: units come in order, so those were skipped."""

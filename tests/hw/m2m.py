@@ -196,7 +196,7 @@ class Codec:
         encoder.time_base, encoder.framerate, encoder.bit_rate = CLOCK, self.rate, bitrate
         encoder.gop_size, encoder.max_b_frames, encoder.thread_count = self.values[v4l2.CID_GOP_SIZE] or 1 << 20, 0, 1
         encoder.options = {
-            "preset": "superfast",
+            "preset": "ultrafast",
             "tune": "zerolatency",
             "level": str(level),
             "maxrate": str(bitrate),
