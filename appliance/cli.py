@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.commands import alarm, apply, audit, entitlements, grammar, key, lock, peer, secret, stats
+from appliance.commands import alarm, apply, audit, entitlements, grammar, key, lights, lock, peer, secret, stats
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -55,6 +55,7 @@ def _code_of(error: Exception) -> int | None:
         "Locked": AUTH,
         "AuditError": FAILED,
         "AlarmError": USAGE,
+        "PanelFileError": USAGE,
         "AccessKeyError": FAILED,
         "PeerError": FAILED,
         "Refused": FAILED,
@@ -132,6 +133,7 @@ def parser() -> argparse.ArgumentParser:
     entitlements.add(command)
     apply.add(command)
     alarm.add(command)
+    lights.add(command)
     for name, text in (
         ("send", "send a camera or a stream in the foreground"),
         ("recv", "receive a stream, or two copies of one, in the foreground"),

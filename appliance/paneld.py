@@ -1,0 +1,242 @@
+"""The panel process: status to lamps, button to what the box offers. It never stands between a camera and its viewers.
+
+python -m appliance.paneld --with-parent
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import select
+import signal
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from appliance.boxstate import Known, box_state, faults
+from appliance.lights import HELD, BoxState, Entry, Fault, Lamp, show
+from appliance.panelbutton import Actions
+from appliance.panelfile import PanelFile, PanelFileError, read_panel
+from appliance.panellook import Look
+from appliance.panelstatus import LampStatus, PanelStatus, identifying, is_dark, write_panel
+from appliance.panelwords import why
+from firmware.alarms.world import Stamp, stamp
+from firmware.places import Places
+from hw import systemd
+from hw.button import Button
+from hw.panel import Panel, Playing
+
+LOOK_S = 0.2
+TELL_S = 1.0
+AGAIN_S = 10.0  # until a panel that could not be opened is tried again
+
+log = logging.getLogger("pressbox.panel")
+
+
+class Paneld:
+    """One loop: look, show, press. `step` does what is due and returns for how long nothing is."""
+
+    def __init__(self, places: Places, *, root: Path = Path("/"), factory: Any = None) -> None:
+        self.places, self.root = places, root
+        self._factory = factory
+        self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.file = PanelFile()
+        self.panel = Panel(self.file)
+        self._stamp: Stamp | str | None = "not read"
+        self._open_again_s = 0.0
+        self.problem = ""
+        self.button = Button()
+        self._begin()
+        self.known = Known()
+        self.state = BoxState()
+        self.shown: dict[Lamp, Entry] = show(self.state)
+        self._look_s = self._told_s = float("-inf")
+        self._told: PanelStatus | None = None
+
+    def _begin(self) -> None:
+        self.look = Look(self.places, flow=self.file.flow, root=self.root)
+        self.actions = Actions(self.places, self._see)
+
+    def _see(self, faults: list[Fault]) -> None:
+        self.look.seen |= dict.fromkeys(faults, self.look.clock())
+
+    def step(self, now_s: float) -> float:
+        self._drain()
+        if now_s - self._look_s >= LOOK_S:
+            self._look_s = now_s
+            self._open(now_s)
+            self._look()
+        due_ms = self._press(now_s * 1e3)
+        due_ms = min(due_ms, self._play(now_s * 1e3))
+        if now_s - self._told_s >= TELL_S or self._differs():
+            self._tell(now_s)
+        return max(0.001, min(due_ms / 1e3, self._look_s + LOOK_S - now_s))
+
+    @property
+    def wakes(self) -> int:
+        """A descriptor that can be read when the button's level changed."""
+        return self._wake_r
+
+    def wake(self) -> None:
+        try:
+            os.write(self._wake_w, b"!")
+        except (BlockingIOError, OSError):
+            return  # it is awake already, or ends
+
+    def close(self) -> None:
+        self.panel.close()
+        os.close(self._wake_r)
+        os.close(self._wake_w)
+        self._wake_w = -1
+
+    def _drain(self) -> None:
+        try:
+            os.read(self._wake_r, 4096)
+        except BlockingIOError:
+            return
+
+    def _open(self, now_s: float) -> None:
+        """Again when panel.toml changes, and now and then where it could not be opened."""
+        found = stamp(self.places.state / "panel.toml")
+        if found == self._stamp and not (self.problem and now_s >= self._open_again_s):
+            return
+        self._stamp, self._open_again_s = found, now_s + AGAIN_S
+        before = self.problem
+        try:
+            file = read_panel(self.places.state, self.root)
+            self.panel.close()
+            self.panel = Panel(PanelFile(), root=self.root)
+            self.panel = Panel(file, changed=self.wake, factory=self._factory, root=self.root, scratch=self.places.run)
+            self.problem = ""
+            self.button = Button(may_start=bool(file.button and file.button.start_stop))
+            if file.flow != self.file.flow:
+                self.file = file
+                self._begin()
+            self.file = file
+        except (PanelFileError, OSError) as error:
+            self.problem = str(error)
+        if self.problem and self.problem != before:
+            log.warning("%s", self.problem)
+
+    def _look(self) -> None:
+        self.known = self.look.known()
+        self.look.note(self.known, self.look.clock())
+        self.state = box_state(
+            self.known,
+            identify=identifying(self.places),
+            dark=is_dark(self.places),
+            dark_keeps_on_air=self.file.light.dark_keeps_on_air,
+        )
+        self.shown = show(self.state)
+
+    def _press(self, now_ms: float) -> float:
+        if self.panel.button is None:
+            return 60_000.0
+        action = self.button.push(self.panel.button.down, now_ms)
+        if action is not None:
+            self.actions.do(action, self.known)
+            self._look_s = float("-inf")  # what it changed is shown at once
+        return self.button.due_ms(now_ms)
+
+    def _play(self, now_ms: float) -> float:
+        playing = {lamp: Playing(entry.pattern) for lamp, entry in self.shown.items()}
+        hold = self.button.hold(now_ms)
+        if hold is not None:
+            playing["sys"] = Playing(HELD[hold.zone][0], now_ms - hold.ms)
+        try:
+            return self.panel.play(playing, now_ms, brightness=self.file.light.level(datetime.now().astimezone()))
+        except OSError as error:
+            self.problem, self._open_again_s = str(error), now_ms / 1e3 + AGAIN_S
+            self.panel.close()
+            log.warning("%s", error)
+            return 1000.0
+
+    def _differs(self) -> bool:
+        return self._told is None or {lamp: entry.state for lamp, entry in self.shown.items()} != {
+            lamp: told.state for lamp, told in self._told.lamps.items()
+        }
+
+    def _tell(self, now_s: float) -> None:
+        self._told_s = now_s
+        self._told = status(self.known, self.state, self.shown, self.file, self.panel, time.time())
+        self._told.problem = self.problem or ("the button is held down since the start, or is broken" if self.button.stuck else "")
+        self._told.button = self.actions.last
+        try:
+            write_panel(self.places, self._told)
+        except OSError as error:
+            log.warning("%s cannot be written: %s", self.places.run, error.strerror)
+
+
+def status(known: Known, state: BoxState, shown: dict[Lamp, Entry], file: PanelFile, panel: Panel | None, at: float) -> PanelStatus:
+    wired = {lamp: driven.words for lamp, driven in panel.lamps.items()} if panel else {}
+    return PanelStatus(
+        at=at,
+        flow=known.told.name,
+        lamps={
+            lamp: LampStatus(state=entry.state, words=entry.words, pattern=entry.pattern.words, wired=wired.get(lamp, ""))
+            for lamp, entry in shown.items()
+        },
+        faults=list(faults(known)),
+        why=why(known),
+        identify=state.identify,
+        dark=state.dark,
+        brightness_percent=round(100 * file.light.level(datetime.fromtimestamp(at).astimezone())),
+    )
+
+
+def seen_now(places: Places, root: Path = Path("/")) -> PanelStatus:
+    """What lamps would show where no panel runs: one look, without what came before."""
+    try:
+        file = read_panel(places.state, root)
+        problem = ""
+    except PanelFileError as error:
+        file, problem = PanelFile(), str(error)
+    known = Look(places, flow=file.flow, root=root).known()
+    state = box_state(known, identify=identifying(places), dark=is_dark(places), dark_keeps_on_air=file.light.dark_keeps_on_air)
+    found = status(known, state, show(state), file, None, time.time())
+    found.problem = problem
+    return found
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m appliance.paneld", description="Show on the lamps how this box is; heed its button.")
+    parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends, however it ends")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(format="panel: %(message)s", level=logging.INFO)
+    places = Places.from_environment()
+    places.create()
+    ending: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: ending.append(number))
+    paneld = Paneld(places)
+    try:
+        return run(paneld, ending, with_parent=options.with_parent)
+    finally:
+        paneld.close()
+
+
+def run(paneld: Paneld, ending: list[int], *, with_parent: bool) -> int:
+    watched = [paneld.wakes, sys.stdin.fileno()] if with_parent else [paneld.wakes]
+    every_s = None if with_parent else systemd.watchdog_s()  # a child is its parent's to watch
+    fed_s, is_ready = float("-inf"), with_parent
+    while not ending:
+        wait_s = paneld.step(time.monotonic())
+        now_s = time.monotonic()
+        if not is_ready:
+            is_ready = systemd.ready(paneld.problem or "the lamps are looked after") or True
+        if every_s is not None and now_s - fed_s >= every_s / 2:  # only here: lamps, button and snapshots were looked after
+            fed_s = now_s
+            systemd.alive()
+        readable, _, _ = select.select(watched, [], [], wait_s)
+        if with_parent and sys.stdin.fileno() in readable and not os.read(sys.stdin.fileno(), 4096):
+            break
+    if not with_parent:
+        systemd.stopping()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Why the lamps show what they show, in sentences."""
+
+from __future__ import annotations
+
+from appliance.boxstate import CONNECTED, Known, faults, path_ends, path_states, runs
+from appliance.lights import TABLE
+
+
+def why(known: Known) -> list[str]:
+    told = known.told
+    said = [_sentence(TABLE["sys"][fault].words) for fault in faults(known)]
+    said += [finding.words for finding in known.findings]
+    if known.alarms:
+        said.append(f"{known.alarms} alarm{'s are' if known.alarms != 1 else ' is'} raised.")
+    if not told.name:
+        return [*said, "No flow of this box has a camera."]
+    if not runs(told):
+        return [*said, f"Flow {told.name} stands by."]
+    if told.status is None:
+        return [*said, f"Flow {told.name} has told nothing for {told.silent_s:.0f} s."]
+    said += [_sentence(f"{told.name}: {told.status.message}")] if told.status.message else []
+    said += [_sentence(f"the camera: {told.capture.message}")] if told.capture and told.capture.message else []
+    for (name, end), state in zip(path_ends(told), path_states(told), strict=False):
+        if end is not None and (end.message or state not in CONNECTED):
+            said.append(_sentence(f"{name}: {end.message or end.state}"))
+        elif end is not None and end.confirmed is None and end.state == "connected":
+            said.append(f"{name}: {end.protocol} cannot tell whether it arrives.")
+    return list(dict.fromkeys(said))
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
