@@ -17,6 +17,7 @@ from firmware.alarms.board import read_alarms
 from firmware.alarms.settings import FOLDER, AlarmError, Mqtt, Settings, Webhook, read_settings, settings_path
 from firmware.alarms.world import Stamp, stamp
 from firmware.places import Places
+from firmware.private import make_folder
 
 if TYPE_CHECKING:
     from appliance.alarms.courier import Courier
@@ -35,7 +36,7 @@ class Couriers:
     def __init__(self, places: Places) -> None:
         self.places = places
         self._folder = places.state / FOLDER
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._folder)
         self._seen: Stamp | str | None = "not read"
         self._running: dict[str, tuple[Webhook | Mqtt, Courier]] = {}
 

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from firmware.private import open_private
+
 LOOK_S = 0.002
 
 
 def hold(path: Path) -> int | None:
     """The lock file, held as long as this process lives, however it ends; None while another one has it."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -26,7 +28,7 @@ def hold(path: Path) -> int | None:
 @contextmanager
 def alone(path: Path, within_s: float, busy: Callable[[str], Exception]) -> Iterator[None]:
     """Raises `busy(why)` where somebody else holds the file for so long; OSError where it cannot be opened."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(path, os.O_RDWR | os.O_CREAT)
     try:
         deadline = time.monotonic() + within_s
         while True:

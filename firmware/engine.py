@@ -23,6 +23,7 @@ from firmware.child import Child
 from firmware.flow.orders import Job
 from firmware.model import Flow
 from firmware.places import Places
+from firmware.private import is_shared
 from firmware.progress import Progress
 from firmware.rescue import Rescue
 from firmware.secrets import SecretError, Secrets
@@ -314,6 +315,6 @@ def _listen(places: Places) -> socket.socket:
     places.control.unlink(missing_ok=True)
     control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     control.bind(str(places.control))
-    os.chmod(places.control, 0o600)
+    os.chmod(places.control, 0o660 if is_shared(places.run) else 0o600)
     control.listen(8)
     return control

@@ -12,6 +12,8 @@ from secrets import token_bytes
 
 import msgspec
 
+from firmware.private import open_private
+
 PASSPHRASE_BYTES = range(10, 80)  # what SRT takes
 SRTP_KEY_BYTES = 44  # 32 of master key, 12 of master salt (RFC 7714, 12)
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,126}")
@@ -163,8 +165,8 @@ class Secrets:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """A new file that its owner alone can read, on the disk when this returns."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+    """A new file for whom the folder is, mostly its owner alone, on the disk when this returns."""
+    with os.fdopen(open_private(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -27,6 +27,7 @@ from typing import Literal, get_args
 
 from firmware.alone import alone
 from firmware.model import Flow, FlowError, dump_flow, parse_flow
+from firmware.private import open_private
 from firmware.secrets import sync_folder
 
 SCHEMA_VERSION = 2
@@ -202,7 +203,7 @@ class Store:
         return db
 
     def _create(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(open_private(self.path, os.O_CREAT | os.O_RDWR))
         db = _connect(self.path)
         db.execute("BEGIN IMMEDIATE")
         for statement in _SCHEMA.split(";")[:-1]:
@@ -245,8 +246,9 @@ class Store:
                 os.rename(f"{self.path}{suffix}", f"{aside}{suffix}")
         Path(f"{self.path}-shm").unlink(missing_ok=True)
         fresh = self.path.with_name(self.path.name + ".new")
+        fresh.unlink(missing_ok=True)
+        os.close(open_private(fresh, os.O_CREAT | os.O_RDWR))
         shutil.copyfile(self.good, fresh)
-        fresh.chmod(0o600)
         _sync(fresh)
         os.replace(fresh, self.path)
         sync_folder(self.path.parent)
@@ -258,7 +260,7 @@ class Store:
         fresh = self.good.with_name(self.good.name + ".new")
         try:
             fresh.unlink(missing_ok=True)
-            os.close(os.open(fresh, os.O_CREAT | os.O_RDWR, 0o600))
+            os.close(open_private(fresh, os.O_CREAT | os.O_RDWR))
             with closing(sqlite3.connect(fresh)) as target:
                 db.backup(target)
                 target.execute("PRAGMA journal_mode = DELETE")  # so that the copy is one file

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Literal
 import msgspec
 
 from firmware.alarms.board import Alarm, State
+from firmware.private import make_folder, open_private
 
 MAX_BYTES = 2 << 20  # of each of the two files: some 4,000 notices
 ALARMS, EVENTS = "notices", "events"
@@ -42,7 +43,7 @@ class Journal:
     """The writer; there is one."""
 
     def __init__(self, folder: Path, name: str, max_bytes: int = MAX_BYTES) -> None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(folder)
         self._path, self._old = paths(folder, name)
         self._max_bytes = max_bytes
         self._descriptor = self._open()
@@ -73,7 +74,7 @@ class Journal:
         os.close(self._descriptor)
 
     def _open(self) -> int:
-        descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        descriptor = open_private(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND)
         size = os.fstat(descriptor).st_size
         if size and os.pread(descriptor, 1, size - 1) != b"\n":  # whoever wrote it died at it
             os.write(descriptor, b"\n")

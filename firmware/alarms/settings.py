@@ -21,6 +21,7 @@ from firmware.alarms.recommended import NAMES, RECOMMENDED
 from firmware.alarms.rules import Comparison, Missing, Rule, Statistic
 from firmware.alone import alone
 from firmware.model import Port
+from firmware.private import make_folder
 from firmware.secrets import check_secret_name, sync_folder, write_private
 
 FOLDER = "alarms"
@@ -194,7 +195,7 @@ def read_settings(state: Path) -> Settings:
 def changing(state: Path, record: Callable[[Settings, Settings], None]) -> Iterator[Settings]:
     """Settings to change within the `with`; checked, recorded and written at its end."""
     folder = state / FOLDER
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     with alone(folder / "settings.lock", BUSY_S, lambda why: AlarmError(f"the settings of alarms are busy: {why}")):
         before, settings = read_settings(state), read_settings(state)
         yield settings

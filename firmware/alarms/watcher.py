@@ -26,6 +26,7 @@ from firmware.alarms.world import Definitions, Overrides, Stamp, stamp
 from firmware.alone import hold
 from firmware.boxwatch import BoxWatch
 from firmware.places import Places
+from firmware.private import make_folder
 
 SNAPSHOT = ".flow.json"
 NICENESS = 10
@@ -112,7 +113,7 @@ def main() -> None:
     logging.basicConfig(format="alarms: %(message)s", level=logging.INFO)
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=Config)
     os.nice(NICENESS)
-    (Path(config.state) / FOLDER).mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(Path(config.state) / FOLDER)
     lock = hold(Path(config.state) / FOLDER / "watcher.lock")
     if lock is None:
         sys.exit(f"another one watches {config.state}")

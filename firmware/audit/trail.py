@@ -22,6 +22,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 
 from firmware.audit.chain import Entry, Head, Line, parse, seal
+from firmware.private import open_private
 from firmware.secrets import sync_folder, write_private
 
 
@@ -173,7 +174,7 @@ class Trail:
 
 def _add(path: Path, data: bytes) -> None:
     """Append, and on the disk when this returns; where that fails the file is as it was."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    descriptor = open_private(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
         left = memoryview(data)

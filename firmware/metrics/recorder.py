@@ -24,6 +24,7 @@ from firmware.metrics.hours import Hours
 from firmware.metrics.measure import METRICS, NAMES, Dimension, Metric, readings, settled
 from firmware.metrics.ring import FOLDER, Ring, allowed_bytes, forget_oldest_flows, keep_within
 from firmware.metrics.tail import TAIL, Row, Tail, is_ours, read_tail
+from firmware.private import make_folder
 from firmware.status import FlowStatus, read_snapshot
 
 SNAPSHOT = ".flow.json"
@@ -137,7 +138,7 @@ class Recorder:
     def __init__(self, config: Config) -> None:
         self._run = Path(config.run)
         self._root = Path(config.state) / FOLDER
-        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self._root)
         self._largest_bytes = config.largest_bytes
         self._flows: dict[str, FlowRecord] = {}
         self._hours = Hours(self._root)

@@ -18,6 +18,7 @@ from typing import Literal, NamedTuple
 
 from firmware.metrics.blocks import Block, Part, Table, blocks, pack, whole
 from firmware.metrics.measure import NAMES, Kind
+from firmware.private import make_folder, open_private
 
 FOLDER = "metrics"  # in the state folder
 HOUR_S, DAY_S = 3600, 86_400
@@ -107,7 +108,7 @@ class Ring:
         for segment in reversed(there):
             if segment.span == span and self._sound(segment) and segment.size + length <= LONGEST_SEGMENT:
                 return segment
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_folder(self.folder)
         number, id_ = (there[-1].number + 1 if there else 1), secrets.randbits(32) or 1
         made = Segment(number, span, id_, self.folder / f"{number:08}-{span}-{id_:08x}.{self.suffix}")
         _append(made.path, _names_block())
@@ -142,7 +143,7 @@ def _names_block() -> bytes:
 
 
 def _append(path: Path, block: bytes) -> None:
-    file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    file = open_private(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     try:
         size = os.fstat(file).st_size
         try:
