@@ -37,7 +37,7 @@ def make_folder(folder: Path) -> None:
     home = folder.parent.stat()
     shared = home.st_mode & _FOR_A_GROUP == _FOR_A_GROUP
     try:
-        folder.mkdir(mode=0o700)
+        folder.mkdir(mode=0o770 if shared else 0o700)
     except FileExistsError:
         return
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -50,7 +50,7 @@ def make_folder(folder: Path) -> None:
 def _belong(descriptor: int, mode: int, home: os.stat_result) -> None:
     """What is ours gets its mode, whatever the umask took; what root made gets the owner of the folder."""
     told = os.fstat(descriptor)
-    if told.st_uid == os.geteuid() and mode & ~stat.S_IMODE(told.st_mode):
+    if told.st_uid == os.geteuid() and mode & 0o777 & ~told.st_mode:  # setgid comes from the folder above; a sandbox may forbid to set it
         os.fchmod(descriptor, mode)
     if told.st_uid == 0 != home.st_uid and os.geteuid() == 0:
         os.fchown(descriptor, home.st_uid, -1)
