@@ -16,6 +16,8 @@ def worries(capture: CaptureStatus) -> tuple[str, ...]:
         found.append(f"the picture has been black for {BLACK_AFTER_NS // SECOND_NS} s or more: is the lens covered, the camera off?")
     if capture.picture == "frozen":
         found.append(f"nothing in the picture has moved for {FROZEN_AFTER_NS // SECOND_NS} s or more: does the camera hang?")
+    if capture.sound_message:
+        found.append(capture.sound_message)
     if capture.sound == "silent":
         found.append("there has been no sound for a while")
     if capture.encoder_why.startswith(INSTEAD):

@@ -137,6 +137,7 @@ class CaptureStatus(msgspec.Struct, kw_only=True):
     present: bool = True  # the camera's device is there
     picture: Literal["moving", "black", "frozen", "none"] = "none"
     sound: Literal["heard", "silent", "none"] = "none"
+    sound_message: str = ""  # why there is none, where a microphone was asked for
     levels_db: list[float] = []  # peak of the last half second, left and right; full scale is 0
     drift_ppm: float | None = None  # of the microphone's clock against this machine's
     message: str = ""  # why there is no picture, in words

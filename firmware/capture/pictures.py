@@ -91,11 +91,13 @@ class Pictures:
         began = time.perf_counter()
         frame.picture = self._fit(frame.picture)
         self.sense.look(frame.picture, frame.capture_ns)
-        try:
-            units = self._encode(frame, bitrate_bps, key)
-        except EncoderError as error:
-            self._recover(error, frame.capture_ns)
-            units = self._encode(frame, bitrate_bps, True)
+        while True:
+            try:
+                units = self._encode(frame, bitrate_bps, key)
+                break
+            except EncoderError as error:
+                self._recover(error, frame.capture_ns)
+                key = True
         self._times_ms.append((time.perf_counter() - began) * 1000)
         self._count(units)
         return units

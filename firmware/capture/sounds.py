@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from hw.camera import kind_of
+from hw.audio import Microphone, Silence, SoundError
 from hw.frame import Sound
+from hw.levels import Levels
 
 if TYPE_CHECKING:
     from firmware.model import Camera
@@ -20,26 +21,26 @@ SAMPLE_BYTES = 4
 
 class Sounds:
     def __init__(self, wanted: Camera) -> None:
-        self._made = kind_of(wanted.camera) in ("pattern", "clip") and not wanted.sound  # with the pictures, and ahead of them
         self._own = not wanted.sound
-        self._ear = Ear(wanted.sound.removeprefix("alsa:")) if wanted.sound.startswith("alsa:") else None
-        self._silence: Any = None
+        self._ear = Ear(wanted.sound) if wanted.sound.startswith("alsa:") else None
+        self._silence: Silence | None = None
+        self._levels = Levels()
         self._end = 0  # the sample that is due
         self._heard_ns: int | None = None
 
-    def take(self, taken: Frame | Coded) -> list[Sound]:
-        """What there is by the time of this picture."""
-        now_ns = taken.capture_ns if self._made else time.monotonic_ns()
+    def take(self, taken: Frame | Coded, now_ns: int) -> list[Sound]:
+        """What there is by now, when this picture came."""
         sounds = taken.sound if self._own else self._ear.take(now_ns) if self._ear else []
         if sounds:
-            self._heard_ns = now_ns
-            self._silence = None
+            self._heard_ns, self._silence = now_ns, None
         elif self._heard_ns is None or now_ns - self._heard_ns > PATIENCE_NS:
-            from hw.audio import Silence
-
             self._silence = self._silence or Silence()
             sounds = self._silence.take(now_ns)
-        return [sound for sound in map(self._beyond, sounds) if sound is not None]
+        ahead = [sound for sound in map(self._beyond, sounds) if sound is not None]
+        if self._silence is None:
+            for sound in ahead:
+                self._levels.push(sound)
+        return ahead
 
     def _beyond(self, sound: Sound) -> Sound | None:
         """What of it lies behind the end so far; times never go back."""
@@ -54,13 +55,12 @@ class Sounds:
 
     @property
     def verdict(self) -> Literal["heard", "silent", "none"]:
-        if self._heard_ns is None:
-            return "none"
-        return "heard"
+        """None: no sound comes from anywhere, and silence is sent in its place."""
+        return "none" if self._silence is not None or self._heard_ns is None else self._levels.verdict
 
     @property
     def levels_db(self) -> list[float]:
-        return []
+        return self._levels.peak_db if self.verdict != "none" else []
 
     @property
     def drift_ppm(self) -> float | None:
@@ -76,7 +76,7 @@ class Ear:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._microphone: Any = None
+        self._microphone: Microphone | None = None
         self._lost = threading.Event()
         self.message = ""
         threading.Thread(target=self._keep_open, name="microphone", daemon=True).start()
@@ -87,7 +87,7 @@ class Ear:
             return []
         try:
             return microphone.take(now_ns)
-        except OSError as error:
+        except SoundError as error:
             self.message, self._microphone = str(error), None
             self._lost.set()
             return []
@@ -98,8 +98,6 @@ class Ear:
         return microphone.drift_ppm if microphone else None
 
     def _keep_open(self) -> None:
-        from hw.audio import Microphone, SoundError
-
         while True:
             try:
                 microphone = Microphone(self._device)

@@ -105,7 +105,7 @@ class Capture:
                     for order in self._sender.orders():
                         obey(self, order)
                     units = self._units(pictures, camera, taken)
-                    blocks = [block for sound in sounds.take(taken) for block in aac.encode(sound)]
+                    blocks = [block for sound in sounds.take(taken, time.monotonic_ns()) for block in aac.encode(sound)]
                     if units and not self._sender.send(taken.capture_ns, mux.write(units, blocks)) and self._sender.connected:
                         self._key_wanted.set()
             except CameraError as error:
@@ -147,6 +147,7 @@ class Capture:
             status.picture = "none" if self._message else pictures.sense.verdict
         if sounds is not None:
             status.sound, status.levels_db, status.drift_ppm = sounds.verdict, sounds.levels_db, sounds.drift_ppm
+            status.sound_message = sounds.message
         return status
 
     @property
