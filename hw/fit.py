@@ -9,6 +9,8 @@ from hw.canvas import BLACK, Canvas
 if TYPE_CHECKING:
     from av import VideoFrame
 
+NARROW = 1  # AVCOL_RANGE_MPEG: 16 to 235, what an encoder and a screen expect
+
 
 class Fit:
     """What is right already is given back as it is."""
@@ -29,7 +31,8 @@ class Fit:
         aspect = source.width * pixel_aspect / source.height
         width = min(card.width, round(card.height * aspect / 2) * 2)
         height = min(card.height, round(card.width / aspect / 2) * 2)
-        scaled = self._scale(source, max(2, width), max(2, height), "yuv420p")
+        ranges = {"src_color_range": source.color_range, "dst_color_range": NARROW}  # a camera's MJPEG is of full range
+        scaled = self._scale(source, max(2, width), max(2, height), "yuv420p", **ranges)
         if (width, height) == (card.width, card.height):
             return scaled
         if (width, height) != self._shape:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hw.fit import NARROW
+
 if TYPE_CHECKING:
     from av import VideoFrame
 
@@ -47,7 +49,7 @@ def copy_in(picture: VideoFrame, wanted: Picture, data: memoryview) -> int:
     """Into a device's buffer, made to fit where it is another size or format; returns how much of it is used."""
     kind, planes = RAW[wanted.pixel]
     if (picture.width, picture.height, picture.format.name) != (wanted.width, wanted.height, kind):
-        picture = picture.reformat(wanted.width, wanted.height, kind)
+        picture = picture.reformat(wanted.width, wanted.height, kind, src_color_range=picture.color_range, dst_color_range=NARROW)
     at = 0
     for plane, (across, down) in zip(picture.planes, planes, strict=True):
         stride, rows = wanted.stride // across, -(-wanted.height // down)

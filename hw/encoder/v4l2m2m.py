@@ -89,6 +89,11 @@ class V4l2M2m:
                 set_control(self._device, v4l2.CID_BITRATE, wanted)
         self._bitrate_bps = wanted
 
+    @property
+    def held(self) -> int:
+        """Pictures that went in and did not come out: 0, or 1 in a device that works on one while it takes the next."""
+        return len(self._waiting)
+
     def encode(self, frame: Frame, key: bool = False) -> list[AccessUnit]:
         """The unit of this picture; none where the device skipped it, and two where an earlier one was late."""
         with self._telling():

@@ -7,6 +7,7 @@ is taken and nothing comes of it, a bitrate beyond the level is refused only at 
 from __future__ import annotations
 
 import errno
+import time
 from collections import deque
 from collections.abc import Callable
 from fractions import Fraction
@@ -38,7 +39,7 @@ CLOCK = Fraction(1, 1_000_000)
 
 
 class Codec:
-    """Open it by `V4l2M2m(…, open_device=Codec().open)`. What a test may set: `skip`, `deaf`, `mute`, `gone`, `late`."""
+    """Open it by `V4l2M2m(…, open_device=Codec().open)`. What a test may set: the fields that say so."""
 
     def __init__(self) -> None:
         self.history: list[str] = []
@@ -46,6 +47,8 @@ class Codec:
         self.skip = 0  # so many pictures get no bits
         self.deaf = self.mute = self.gone = False  # takes nothing; gives nothing; is not there any more
         self.late = 0  # pictures that it keeps to itself
+        self.damage = False  # the next unit
+        self.refuses: set[int] = set()  # controls that this version has not
         self.pictures = VbQueue(v4l2.OUTPUT_MPLANE, least=1)
         self.stream = VbQueue(v4l2.CAPTURE_MPLANE, least=1)
         self.format = Picture(32, 32, "YU12", 32, 32 * 32 * 3 // 2)
@@ -92,12 +95,14 @@ class Codec:
         return found
 
     def poll(self, timeout_s: float, events: int) -> int:
-        """Never waits: what x264 gives is there when the picture was queued."""
+        """What x264 gives is there when the picture was queued, so waiting is for nothing, and takes as long as was asked."""
         if self.gone:
             return v4l2.POLLERR | v4l2.POLLHUP
         if not any(queue.streaming and (queue.queued or queue.done) for queue in (self.pictures, self.stream)):
             return v4l2.POLLERR
         ready = (v4l2.POLLIN if self.stream.done else 0) | (v4l2.POLLOUT if self.pictures.done else 0)
+        if not ready & events:
+            time.sleep(timeout_s)
         return ready & events
 
     def close(self) -> None:
@@ -151,7 +156,7 @@ class Codec:
         asked.capability = v4l2.CAP_TIMEPERFRAME
 
     def _query_control(self, found: Any) -> None:
-        if found.id not in CONTROLS:
+        if found.id not in CONTROLS or found.id in self.refuses:
             raise refuse(errno.EINVAL, f"control {found.id:#x}")
         found.minimum, found.maximum, found.step, found.default_value = CONTROLS[found.id]
 
@@ -235,8 +240,8 @@ class Codec:
     def _deliver(self) -> None:
         while self.stream.streaming and self.stream.queued and not self.mute:
             if len(self._ready) > (0 if self._draining else self.late):
-                (coded, key, time_us), flags = self._ready.popleft(), 0
-                flags = v4l2.BUF_KEYFRAME if key else 0
+                coded, key, time_us = self._ready.popleft()
+                flags, self.damage = (v4l2.BUF_KEYFRAME if key else 0) | (v4l2.BUF_ERROR if self.damage else 0), False
                 index = self.stream.queued.popleft()
                 self.stream.slots[index].data[: len(coded)] = coded
                 self.stream.finish(index, len(coded), flags, self._sequence, time_us)
