@@ -88,8 +88,8 @@ def _path(name: str) -> dict[str, Entry]:
             _entry(
                 "repairing",
                 Pattern(DOUBLE, ("white",)),
-                f"path {name} carries the stream and repairs losses",
-                "The picture is whole. Look for what else loads this network before the repair no longer suffices.",
+                f"path {name} carries the stream, with losses on the way",
+                "They are repaired as far as `pressbox status` says; look for what else loads this network.",
             ),
             _entry(
                 "down",

@@ -39,7 +39,7 @@ log = logging.getLogger("pressbox.panel")
 class Paneld:
     """One loop: look, show, press. `step` does what is due and returns for how long nothing is."""
 
-    def __init__(self, places: Places, *, root: Path = Path("/"), factory: Any = None) -> None:
+    def __init__(self, places: Places, now_s: float, *, root: Path = Path("/"), factory: Any = None) -> None:
         self.places, self.root = places, root
         self._factory = factory
         self._wake_r, self._wake_w = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -49,6 +49,7 @@ class Paneld:
         self._open_again_s = 0.0
         self.problem = ""
         self.button = Button()
+        self._now_s = now_s
         self._begin()
         self.known = Known()
         self.state = BoxState()
@@ -57,14 +58,15 @@ class Paneld:
         self._told: PanelStatus | None = None
 
     def _begin(self) -> None:
-        self.look = Look(self.places, flow=self.file.flow, root=self.root)
+        self.look = Look(self.places, flow=self.file.flow, root=self.root, began_s=self._now_s)
         self.actions = Actions(self.places, self._see)
 
     def _see(self, faults: list[Fault]) -> None:
-        self.look.seen |= dict.fromkeys(faults, self.look.clock())
+        self.look.seen |= dict.fromkeys(faults, self._now_s)
 
     def step(self, now_s: float) -> float:
         self._drain()
+        self._now_s = now_s
         if now_s - self._look_s >= LOOK_S:
             self._look_s = now_s
             self._open(now_s)
@@ -122,8 +124,8 @@ class Paneld:
             log.warning("%s", self.problem)
 
     def _look(self) -> None:
-        self.known = self.look.known()
-        self.look.note(self.known, self.look.clock())
+        self.known = self.look.known(self._now_s)
+        self.look.note(self.known, self._now_s)
         self.state = box_state(
             self.known,
             identify=identifying(self.places),
@@ -194,7 +196,8 @@ def seen_now(places: Places, root: Path = Path("/")) -> PanelStatus:
         problem = ""
     except PanelFileError as error:
         file, problem = PanelFile(), str(error)
-    known = Look(places, flow=file.flow, root=root).known()
+    now_s = time.monotonic()
+    known = Look(places, flow=file.flow, root=root, began_s=now_s, patience_s=0.0).known(now_s)
     state = box_state(known, identify=identifying(places), dark=is_dark(places), dark_keeps_on_air=file.light.dark_keeps_on_air)
     found = status(known, state, show(state), file, None, time.time())
     found.problem = problem
@@ -211,7 +214,7 @@ def main(arguments: list[str] | None = None) -> int:
     ending: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: ending.append(number))
-    paneld = Paneld(places)
+    paneld = Paneld(places, time.monotonic())
     try:
         return run(paneld, ending, with_parent=options.with_parent)
     finally:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -72,9 +71,18 @@ class File(Generic[T]):
 class Look:
     """`known` as often as one likes; what costs something is asked for now and then."""
 
-    def __init__(self, places: Places, *, flow: str = "", root: Path = Path("/"), clock: Callable[[], float] = time.monotonic) -> None:
-        self.places, self.wanted_flow, self.root, self.clock = places, flow, root, clock
-        self._began_s = clock()
+    def __init__(
+        self,
+        places: Places,
+        *,
+        flow: str = "",
+        root: Path = Path("/"),
+        began_s: float,  # all times are of one clock, which only runs forward
+        patience_s: float = STARTING_S,  # for the engine's first word
+    ) -> None:
+        self.places, self.wanted_flow, self.root = places, flow, root
+        self._patience_s = patience_s
+        self._began_s = began_s - (STARTING_S - patience_s)
         self._board = File(board_path(places.run), Board)
         self._health = File(places.run / "box.json", Health)
         self._doing = File(places.run / "doing.json", Doings)
@@ -91,8 +99,7 @@ class Look:
         self._losses: dict[str, deque[tuple[float, int]]] = {}
         self.seen: dict[Fault, float] = {}  # acknowledged, and when they were there last
 
-    def known(self) -> Known:
-        now_s = self.clock()
+    def known(self, now_s: float) -> Known:
         self._look_around(now_s)
         told = self._told(now_s)
         silent_s = now_s - max(self._heard_s, self._began_s)
@@ -145,7 +152,7 @@ class Look:
         if doing is not None:
             return doing.doing
         never = self._heard_s == float("-inf") or self._heard_s < self._began_s - ENGINE_SILENT_S
-        return "starting" if never and now_s - self._began_s < STARTING_S else "running"
+        return "starting" if never and now_s - self._began_s < self._patience_s else "running"
 
     def _read_definitions(self) -> None:
         copy = copy_of(self.places.store)

@@ -18,16 +18,21 @@ def why(known: Known) -> list[str]:
         return [*said, f"Flow {told.name} stands by."]
     if told.status is None:
         return [*said, f"Flow {told.name} has told nothing for {told.silent_s:.0f} s."]
-    said += [_sentence(f"{told.name}: {told.status.message}")] if told.status.message else []
-    said += [_sentence(f"the camera: {told.capture.message}")] if told.capture and told.capture.message else []
+    said += [_stopped(f"{told.name}: {told.status.message}")] if told.status.message else []
+    said += [_stopped(f"The camera: {told.capture.message}")] if told.capture and told.capture.message else []
     for (name, end), state in zip(path_ends(told), path_states(told), strict=False):
         if end is not None and (end.message or state not in CONNECTED):
-            said.append(_sentence(f"{name}: {end.message or end.state}"))
+            said.append(_stopped(f"{name}: {end.message or end.state}"))
         elif end is not None and end.confirmed is None and end.state == "connected":
             said.append(f"{name}: {end.protocol} cannot tell whether it arrives.")
     return list(dict.fromkeys(said))
 
 
 def _sentence(text: str) -> str:
+    return _stopped(text[:1].upper() + text[1:])
+
+
+def _stopped(text: str) -> str:
+    """With a full stop; what begins with a name begins as that is written."""
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    return text + ("" if text.endswith((".", "!", "?")) else ".")

@@ -7,6 +7,7 @@ from werkzeug.exceptions import HTTPException
 
 from appliance.web.figures import Book
 from appliance.web.guard import protect
+from appliance.web.lights import lights
 from appliance.web.openapi import described
 from appliance.web.pages import pages
 from appliance.web.plots import plots
@@ -22,6 +23,7 @@ def create_app(places: Places) -> Flask:
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     app.register_blueprint(pages)
     app.register_blueprint(plots)
+    app.register_blueprint(lights)
     app.register_blueprint(described)
     app.register_error_handler(HTTPException, _problem)
     return app

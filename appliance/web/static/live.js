@@ -26,7 +26,7 @@ function renew(fresh) {
 
 async function look() {
   try {
-    const answer = await fetch("/live", { cache: "no-store", signal: AbortSignal.timeout(3000) });
+    const answer = await fetch(live.dataset.from || "/live", { cache: "no-store", signal: AbortSignal.timeout(3000) });
     if (!answer.ok) throw new Error(answer.statusText);
     renew(new DOMParser().parseFromString(await answer.text(), "text/html").body);
     silence.hidden = true;
