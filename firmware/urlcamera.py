@@ -32,7 +32,7 @@ _WORDS = {  # the model's fields, by what they are in a URL
 _NUMBERS, _RATES = {"fps", "gop", "exposure", "rotation"}, {"bitrate", "audio", "floor"}
 _KEYS = {"size", *_WORDS} - {"focus", "exposure"}
 _MORE = {"csi": {"rotation", "focus", "exposure"}, "rtsp": {"transport", "password"}}
-_KINDS = ("pattern", "clip", "v4l2", "csi", "argus")
+_KINDS = ("pattern", "clip", "v4l2", "csi", "argus", "bench")
 _PLAIN = "/:@+,~ ()"
 _RATE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,6})?)([kKmM]?)")
 

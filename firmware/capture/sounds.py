@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Literal
 
 from hw.audio import Microphone, Silence, SoundError
-from hw.frame import Sound
+from hw.frame import Sound, samples_at
 from hw.levels import Levels
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 AGAIN_S = 1.0  # between two attempts to open a microphone
 PATIENCE_NS = 500_000_000  # without sound, then silence
+AWAY_NS = 300_000_000  # without a picture: the slate plays, and has sound of its own
+OLDEST_NS = 120_000_000  # what is older then comes before what the slate sounded last (`playout.SLATE_DELAY_NS`, and a block)
 SAMPLE_BYTES = 4
 
 
@@ -25,6 +27,7 @@ class Sounds:
         self._ear = Ear(wanted.sound) if wanted.sound.startswith("alsa:") else None
         self._silence: Silence | None = None
         self._levels = Levels()
+        self._taken_ns = 0
         self._end = 0  # the sample that is due
         self._heard_ns: int | None = None
 
@@ -36,6 +39,9 @@ class Sounds:
         elif self._heard_ns is None or now_ns - self._heard_ns > PATIENCE_NS:
             self._silence = self._silence or Silence()
             sounds = self._silence.take(now_ns)
+        if now_ns - self._taken_ns > AWAY_NS:
+            self._end = max(self._end, samples_at(now_ns - OLDEST_NS))
+        self._taken_ns = now_ns
         ahead = [sound for sound in map(self._beyond, sounds) if sound is not None]
         if self._silence is None:
             for sound in ahead:

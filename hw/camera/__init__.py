@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 from hw.frame import Coded, Frame
 
 ALLOWED = "allowed are `pattern`, `clip:FILE`, `v4l2:/dev/video0`, `csi:0`, `argus:0` and `rtsp://HOST/PATH`"
-DEVICES = ("v4l2", "csi", "argus", "rtsp")  # may come and go: what cannot be opened now is tried again
+DEVICES = ("v4l2", "csi", "argus", "rtsp", "bench")  # may come and go: what cannot be opened now is tried again
 
 Rotation = Literal[0, 180]
 Transport = Literal["tcp", "udp"]
@@ -67,7 +67,7 @@ def kind_of(text: str) -> str:
 def is_present(text: str) -> bool:
     """False where its device is not there: then nothing that is done to this machine brings it back."""
     kind, _, what = text.partition(":")
-    return kind != "v4l2" or Path(what).exists()
+    return kind not in ("v4l2", "bench") or Path(what).exists()
 
 
 def check_camera(text: str) -> None:
@@ -81,6 +81,8 @@ def check_camera(text: str) -> None:
             raise CameraError(f"camera `{text}` cannot be read: {why}; {ALLOWED}") from None
     elif kind == "clip":
         raise CameraError(f"camera `{text}`: the file is missing; {ALLOWED}")
+    elif kind == "bench" and what:
+        pass  # away until its file is there
     elif kind == "v4l2":
         if not what.startswith("/dev/"):
             raise CameraError(f"camera `{text}`: write its device, like v4l2:/dev/video0; `pressbox doctor` lists them")
@@ -109,6 +111,10 @@ def open_camera(text: str, wish: Wish) -> Camera:
     """Open the camera that `text` names; raises `CameraError`."""
     check_camera(text)
     kind, _, what = text.partition(":")
+    if kind == "bench":
+        from hw.camera.bench import BenchCamera
+
+        return BenchCamera(what, wish.width, wish.height, wish.fps)
     if kind == "clip":
         from hw.camera.clip import Clip
 

@@ -43,8 +43,8 @@ class Pattern:
         from av import VideoFrame
 
         self.fps = float(fps)
-        self._picture = VideoFrame(width, height, "yuv420p")
-        self._canvas = Canvas(self._picture)
+        self.picture = VideoFrame(width, height, "yuv420p")
+        self._canvas = Canvas(self.picture)
         self._scale = max(1, height // 120)
         self._text_y = height * 2 // 5
         self._sweep_y = self._text_y + 20 * self._scale
@@ -59,8 +59,8 @@ class Pattern:
     def read(self) -> Frame:
         clock = self._clock
         number = clock.next_number()
-        self._draw(number, clock.due_ns(number))
-        return Frame(number, self._picture, clock.wait(number), [self._sound(number)])
+        self.draw(number, clock.due_ns(number))
+        return Frame(number, self.picture, clock.wait(number), [self._sound(number)])
 
     def close(self) -> None:
         """Nothing to give back."""
@@ -72,7 +72,7 @@ class Pattern:
             left = bar * width // len(BARS) & ~1
             canvas.fill(left, COUNTER_HEIGHT, width - left, self._text_y - COUNTER_HEIGHT, colour)
 
-    def _draw(self, number: int, capture_ns: int) -> None:
+    def draw(self, number: int, capture_ns: int) -> None:
         canvas, scale, width, fps = self._canvas, self._scale, self._canvas.width, self._clock.fps
         counter = b"".join([bytes((WHITE[0] if number >> bit & 1 else BLACK[0],)) * BIT_WIDTH for bit in range(COUNTER_BITS)])[:width]
         for y in range(COUNTER_HEIGHT):

@@ -15,20 +15,27 @@ SAMPLE = Fraction(1, SAMPLE_RATE_HZ)
 
 
 class Aac:
-    """Cuts sound into blocks of 1024 samples and encodes them. Time follows the samples; a gap is left out, not filled."""
+    """Cuts sound into blocks of 1024 samples and encodes them. Time follows the samples; a gap is left out, not filled.
+
+    The encoder keeps two blocks to itself. Behind a gap they would come out of their time, so it begins anew there.
+    """
 
     name = "aac"
 
     def __init__(self, bitrate_bps: int) -> None:
         import av
 
-        self._new_frame = av.AudioFrame
-        self._context = av.CodecContext.create("aac", "w")
-        self._context.sample_rate, self._context.layout, self._context.format = SAMPLE_RATE_HZ, "stereo", "fltp"
-        self._context.bit_rate, self._context.time_base = bitrate_bps, SAMPLE
-        self._context.open()
+        self._new_frame, self._new_context = av.AudioFrame, av.CodecContext.create
+        self._bitrate_bps = bitrate_bps
+        self._open()
         self._left, self._right = bytearray(), bytearray()
         self._first = 0  # index of the first sample that waits
+
+    def _open(self) -> None:
+        self._context = self._new_context("aac", "w")
+        self._context.sample_rate, self._context.layout, self._context.format = SAMPLE_RATE_HZ, "stereo", "fltp"
+        self._context.bit_rate, self._context.time_base = self._bitrate_bps, SAMPLE
+        self._context.open()
 
     @property
     def extradata(self) -> bytes:
@@ -37,6 +44,8 @@ class Aac:
 
     def encode(self, sound: Sound) -> list[AccessUnit]:
         if sound.first != self._first + len(self._left) // 4:
+            if self._first:
+                self._open()
             self._left.clear()
             self._right.clear()
             self._first = sound.first

@@ -6,6 +6,7 @@ import argparse
 import os
 import signal
 import time
+from pathlib import Path
 
 from tests.lab.ports import free_ports
 
@@ -94,3 +95,76 @@ def kill_flow(options: argparse.Namespace) -> Figures:
 
 def silence(lab: Lab) -> float:
     return round(lab.got.longest_silence_s() * 1000, 1)
+
+
+def block_capture(options: argparse.Namespace) -> Figures:
+    """the camera's driver never returns: the slate plays, the worker is started anew, the picture returns"""
+    return _faulty(options, "block")
+
+
+def fail_capture(options: argparse.Namespace) -> Figures:
+    """the camera reports errors for a while: the slate plays, and the picture is back within 3 s of the camera"""
+    return _faulty(options, "fail")
+
+
+def unplug_capture(options: argparse.Namespace) -> Figures:
+    """the camera is unplugged for a while: the slate plays, and the picture is back within 3 s of the camera"""
+    return _faulty(options, "")
+
+
+def _faulty(options: argparse.Namespace, fault: str) -> Figures:
+    with Bench(options, faulty=True) as bench:
+        lab, camera = bench.lab, bench.lab.camera_file
+        lab.wait(lambda: any(lab.places.slates.glob("*.ts")), what="the slate")
+        slate: list[float] = []
+        back: list[float] = []
+        for turn in range(bench.times):
+            progress(turn, bench.times)
+            bench.pause(bench.chance.uniform(0.5, 2))
+            began = time.monotonic()
+            write(camera, fault)
+            lab.wait(lambda: (s := lab.status("box")) and s.picture == "slate", what="the slate plays")
+            slate.append(time.monotonic() - began)
+            bench.pause(0.1 if fault == "block" else bench.chance.uniform(0.1, 4))
+            began = time.monotonic()
+            write(camera, "picture")
+            lab.wait(lambda: (s := lab.status("box")) and s.picture == "live", what="the picture returns")
+            back.append(time.monotonic() - began)
+        figures = bench.loss() | {"faults": bench.times, "slate_reported_s": spread(slate), "back_s": spread(back)} | health(lab)
+    held = {"the slate plays within 1 s": max(slate) < 1 + SNAPSHOT_S}
+    if fault != "block":
+        held["the picture is back within 3 s"] = max(back) < 3 + SNAPSHOT_S
+    else:
+        held["the picture is back within 5 s, 2 of which it takes to notice"] = max(back) < 5 + SNAPSHOT_S
+    return judged(figures, unharmed(figures) | held)
+
+
+def change_camera(options: argparse.Namespace) -> Figures:
+    """the camera changes its size and rate on air: same PIDs, no fault in the stream, a picture all the time"""
+    modes = ["320x240@15", "1280x720@25", "640x360@30", "1920x1080@10"]
+    with Bench(options, faulty=True) as bench:
+        lab = bench.lab
+        back: list[float] = []
+        for turn in range(bench.times):
+            progress(turn, bench.times)
+            bench.pause(bench.chance.uniform(0.5, 2))
+            mode = modes[turn % len(modes)]
+            size, _, rate = mode.partition("@")
+            words = size.replace("x", " x ") + f", {rate}/s"
+            began = time.monotonic()
+            write(lab.camera_file, mode)
+            lab.wait(lambda: (c := lab.capture()) and words in c.camera, what=f"the camera at {mode}")  # noqa: B023
+            lab.wait(lambda: (s := lab.status("box")) and s.picture == "live", what="a picture")
+            back.append(time.monotonic() - began)
+        figures = bench.loss() | {"changes": bench.times, "silence_ms": silence(lab), "reported_s": spread(back)} | health(lab)
+    return judged(figures, unharmed(figures) | {"a picture within 2 s": max(back) < 2 + SNAPSHOT_S})
+
+
+def write(camera: Path, does: str) -> None:
+    """What a bench camera does from now on; nothing: it is unplugged."""
+    if not does:
+        camera.unlink()
+        return
+    fresh = camera.with_suffix(".new")
+    fresh.write_text(does)
+    os.replace(fresh, camera)

@@ -46,6 +46,7 @@ def feed(port: int, rate_bps: float) -> subprocess.Popen[bytes]:
 
 class Lab:
     """The two flows under one engine. `protocol` is that of the paths. With `feed_bps` a made-up stream takes the camera's place.
+    `faulty`: a bench camera, which does what `camera_file` says.
 
     `more` are options of `pressbox run`."""
 
@@ -56,6 +57,7 @@ class Lab:
         *,
         protocol: Literal["srt", "rtp", "rtp-fec"] = "srt",
         camera: dict[str, Any] | None = None,
+        faulty: bool = False,
         feed_bps: float | None = None,
         delays_ms: tuple[float, float] = (0, 0),
         window_ms: int = 200,
@@ -64,6 +66,10 @@ class Lab:
         more: Sequence[str] = (),
     ) -> None:
         self.places = places
+        self.camera_file = places.state / "bench.camera"
+        if faulty:
+            self.camera_file.write_text("picture")
+            camera = {"camera": f"bench:{self.camera_file}"} | (camera or {})
         self.service = Service(places)
         in_ports = free_ports(2, FEC) if protocol == "rtp-fec" else [ports(), ports()]
         beyond = ["--beyond", *map(str, FEC)] if protocol == "rtp-fec" else []

@@ -29,8 +29,8 @@ def filmed(pictures: Pictures, rates: list[tuple[int, int, int, str, int]]) -> l
     for width, height, fps, form, count in rates:
         source = Pattern(width, height, fps)
         for _ in range(count):
-            source._draw(number, now_ns)
-            picture = source._picture if form == "yuv420p" else source._picture.reformat(format=form)
+            source.draw(number, now_ns)
+            picture = source.picture if form == "yuv420p" else source.picture.reformat(format=form)
             pictures.prepare(fps)
             if not pictures.is_early(now_ns):
                 units += pictures.encode(Frame(number, picture, now_ns), 1_500_000, key=False)
@@ -133,7 +133,7 @@ def test_hardware_that_fails_twice_within_a_minute_is_left_for_software_and_that
     monkeypatch.setattr(module, "open_encoder", opens)
     pictures = Pictures(wanted(encoder="auto"))
     pictures.prepare(30)
-    frame = Pattern(640, 360, 30)._picture
+    frame = Pattern(640, 360, 30).picture
     units = pictures.encode(Frame(0, frame, SECOND_NS), 1_500_000, key=False)  # the fresh one fails at its first picture, too
     assert opened == ["auto", "auto", "x264"]
     assert units[0].key

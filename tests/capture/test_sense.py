@@ -45,8 +45,8 @@ def test_a_moving_picture_moves() -> None:
     camera = Pattern(640, 360, 25)
     sense = PictureSense()
     for number in range(350):
-        camera._draw(number, number * FRAME_NS)
-        sense.look(camera._picture, number * FRAME_NS)
+        camera.draw(number, number * FRAME_NS)
+        sense.look(camera.picture, number * FRAME_NS)
         assert sense.verdict == "moving"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 
-from firmware.capture.sounds import PATIENCE_NS, Sounds
+from firmware.capture.sounds import OLDEST_NS, PATIENCE_NS, Sounds
 from firmware.model import Camera
 from hw.frame import AccessUnit, Coded, Sound, samples_at
 
@@ -59,10 +59,21 @@ def test_none_is_silence_whatever_the_camera_brings() -> None:
 
 def test_sound_that_comes_twice_is_cut() -> None:
     sounds = Sounds(Camera(name="c", camera="rtsp://cam/a"))
-    first = sounds.take(with_sound(1000, 500), START_NS)[0]
-    assert first.first == 1000
-    assert sounds.take(with_sound(1200, 500), START_NS)[0].first == 1500
-    assert sounds.take(with_sound(1100, 500), START_NS) == []
+    at = samples_at(START_NS)
+    first = sounds.take(with_sound(at, 500), START_NS)[0]
+    assert first.first == at
+    assert sounds.take(with_sound(at + 200, 500), START_NS)[0].first == at + 500
+    assert sounds.take(with_sound(at + 100, 500), START_NS) == []
+
+
+def test_what_was_made_while_nobody_took_it_is_too_late() -> None:
+    """The camera was away for four seconds, and a microphone goes on."""
+    sounds = Sounds(Camera(name="c", camera="rtsp://cam/a"))
+    sounds.take(with_sound(samples_at(START_NS), 1920), START_NS)
+    now_ns = START_NS + 4_000_000_000
+    late = sounds.take(with_sound(samples_at(START_NS) + 1920, 4 * 48_000), now_ns)
+    assert late[0].first == samples_at(now_ns - OLDEST_NS)
+    assert late[0].first + len(late[0].left) // 4 == samples_at(START_NS) + 1920 + 4 * 48_000
 
 
 def test_a_pattern_brings_its_own() -> None:
