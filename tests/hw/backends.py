@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from hw.encoder import Encoder
+from hw.encoder.jetson import JetsonH264
 from hw.encoder.v4l2m2m import V4l2M2m
 from hw.encoder.x264 import X264
 from tests.hw.m2m import Codec
+from tests.hw.nvidia import gi_missing, stand_ins
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,13 @@ def _v4l2m2m(width: int, height: int, fps: int, bitrate_bps: int, gop_ms: int) -
     return V4l2M2m(width, height, fps, bitrate_bps, gop_ms, path=Path("/dev/video11"), open_device=Codec().open)
 
 
+def _jetson(width: int, height: int, fps: int, bitrate_bps: int, gop_ms: int) -> Encoder:
+    return JetsonH264(width, height, fps, bitrate_bps, gop_ms, stand_ins())
+
+
 BACK_ENDS = [
     BackEnd("x264 superfast", _x264),
     BackEnd("x264 ultrafast", _x264_ultrafast),
     BackEnd("v4l2m2m, stand-in", _v4l2m2m),
+    BackEnd("jetson, stand-in", _jetson, missing=gi_missing()),
 ]

@@ -6,32 +6,29 @@ They prove that our pipelines hold together and are asked rightly; they say noth
 from __future__ import annotations
 
 import functools
-import warnings
 from typing import Any
 
 from hw.encoder.jetson import Elements
+from hw.gst import has_element, load
 
 PROFILES = ("Baseline", "Main", "High")
 RATES = ("variable_bitrate", "constant_bitrate")
 PRESETS = ("DisablePreset", "UltraFastPreset", "FastPreset", "MediumPreset", "SlowPreset")
 
 
-def gi_there() -> bool:
+@functools.cache
+def gi_missing() -> str:
+    """Why there can be no stand-ins here; empty if there can."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ImportWarning)  # of Debian 12's own python3-gi
-            from hw.gst import has_element
-
-            return has_element("x264enc")
-    except OSError:
-        return False
+        there = has_element("x264enc")
+    except OSError as error:
+        return str(error)
+    return "" if there else "GStreamer's x264enc is missing; scripts/test installs it"
 
 
 @functools.cache
 def stand_ins() -> Elements:
     """Registers them in this process, under names that nobody takes for the real ones."""
-    from hw.gst import load
-
     gst = load()
     from gi.repository import GObject
 

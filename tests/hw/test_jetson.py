@@ -18,14 +18,9 @@ from hw.encoder.jetson import Elements, JetsonH264
 from hw.frame import AccessUnit, Coded, Frame
 from hw.gst import packed, unpack
 from hw.h264 import AUD, IDR, PPS, SLICE, SPS, nal_types
-from tests.hw.nvidia import gi_there, stand_ins
+from tests.hw.nvidia import gi_missing, stand_ins
 
-pytestmark = [
-    pytest.mark.skipif(
-        not gi_there(), reason="python3-gi, gir1.2-gstreamer-1.0 or GStreamer's x264enc is missing; scripts/test installs them"
-    ),
-    pytest.mark.filterwarnings("ignore:DynamicImporter:ImportWarning"),  # of Debian 12's own python3-gi
-]
+pytestmark = pytest.mark.skipif(bool(gi_missing()), reason=gi_missing())
 
 
 @pytest.fixture
