@@ -147,7 +147,7 @@ class Device:
         """When the last frame that was read came: by the driver's stamp, taken at its interrupt, or the time of the reading."""
         now_ns = time.monotonic_ns()
         waiting, stamp = c_ulong(), Timespec()
-        if not self._stamped or self._library.snd_pcm_htimestamp(self._pcm, byref(waiting), byref(stamp)) < 0:
+        if not self.stamped or self._library.snd_pcm_htimestamp(self._pcm, byref(waiting), byref(stamp)) < 0:
             return now_ns
         at_ns = stamp.tv_sec * 1_000_000_000 + stamp.tv_nsec
         if not 0 <= now_ns - at_ns <= FRESH_NS:
@@ -217,7 +217,7 @@ class Device:
         try:
             library.snd_pcm_sw_params_current(pcm, params)
             library.snd_pcm_sw_params_set_avail_min(pcm, params, self._period)
-            self._stamped = (
+            self.stamped = (
                 library.snd_pcm_type(pcm) == TYPE_HW
                 and library.snd_pcm_sw_params_set_tstamp_mode(pcm, params, TSTAMP_ENABLE) == 0
                 and library.snd_pcm_sw_params_set_tstamp_type(pcm, params, TSTAMP_MONOTONIC) == 0

@@ -30,7 +30,7 @@ __all__ = ["LAG_MS", "Microphone", "Silence", "SoundError", "SoundInput", "list_
 OPEN_S = 3.0  # a driver that takes longer is stuck
 MUTE_S = 2.0  # without a sample, and the device is gone
 WAITING = 256  # reads, 2.5 s
-TEXT = re.compile(r"(?:alsa:)?(?P<device>[^@\s]+)(?:@(?P<left>[1-9]\d?)(?:\+(?P<right>[1-9]\d?))?)?")
+TEXT = re.compile(r"(?:alsa:)?(?P<device>(?!alsa:)[^@\s]+)(?:@(?P<left>[1-9]\d?)(?:\+(?P<right>[1-9]\d?))?)?")
 ALLOWED = "allowed is alsa:DEVICE like `alsa:hw:1,0`, and which channels like `alsa:hw:1,0@3+4`"
 
 
@@ -52,7 +52,7 @@ class Microphone:
         self.name = (
             f"{self._device}, {opened.rate_hz / 1000:g} kHz, {opened.format.name}, channels {self._pick[0] + 1} and {self._pick[1] + 1}"
         )
-        self._line = SoundLine(opened.rate_hz, 2 if opened.format.used == 2 else 4, first)
+        self._line = SoundLine(opened.rate_hz, 2 if opened.format.used == 2 else 4, first, stamped=opened.stamped)
 
     def take(self, now_ns: int) -> list[Sound]:
         """All the sound there is by now, contiguous from call to call; raises `SoundError` when the device is gone."""
@@ -208,15 +208,12 @@ def list_microphones(root: Path = Path("/")) -> list[SoundInput]:
     """Whatever can be recorded from, by /proc/asound; none where there is no sound at all."""
     found = []
     names = {int(number): (card, words) for number, card, words in _cards(root)}
-    for line in _text(root / "proc/asound/pcm").splitlines():
-        place, _, rest = line.partition(":")
-        parts = [part.strip() for part in rest.split(":")]
-        if not any(part.startswith("capture") for part in parts) or "-" not in place:
+    for number, device, rest in re.findall(r"^(\d+)-(\d+): (.+)$", _text(root / "proc/asound/pcm"), re.MULTILINE):
+        parts = [part.strip() for part in rest.split(" : ")]
+        if not any(part.startswith("capture") for part in parts):
             continue
-        number, device = (int(digits) for digits in place.split("-", 1))
-        card, words = names.get(number, (str(number), f"sound card {number}"))
-        title = next((part for part in parts[1::-1] if part and not part.startswith(("capture", "playback"))), "")
-        found.append(SoundInput(f"alsa:hw:CARD={card},DEV={device}", f"{words}, {title}" if title and title not in words else words))
+        card, words = names.get(int(number), (str(int(number)), f"sound card {int(number)}"))
+        found.append(SoundInput(f"alsa:hw:CARD={card},DEV={int(device)}", words if parts[0] in words else f"{words}, {parts[0]}"))
     return found
 
 

@@ -8,8 +8,10 @@ was seen), and the times are late by what the machine was busy with, never early
      |  .__.______.__.__.___  line: median of the slopes     The line lies through the last 64 of them: slope is the median over
      +------------------------ position                      pairs half a window apart, offset the median of what is left.
 
-A pair that is more than `JUMP_NS` off the line puts the line in doubt. What was late for a moment is the machine: it catches up.
-What stays late, or was early, is the device: it lost samples, slept, or leapt. Then a new line begins, with the old slope.
+A pair that is more than `JUMP_NS` off the line puts the line in doubt: was it the machine, or did the device lose samples, sleep,
+leap? A driver that stamps its own interrupts is believed after a tenth of a second. Where only the time of the reading is known,
+the machine is the likelier cause, and only what stays equally late for a second is the device. Early it can only be the device.
+Then a new line begins, with the old slope.
 """
 
 from __future__ import annotations
@@ -23,47 +25,50 @@ SLOPE_AFTER = 10  # blocks until the slope is taken from them
 TELL_AFTER = 20  # and until it is told
 SETTLE = 5  # pairs before there is a line
 JUMP_NS = 10_000_000
-DOUBT_NS, DOUBT_PAIRS = 200_000_000, 4  # all late for so long, and the device it was
 EARLY_PAIRS = 3
+STAMPED_DOUBT_NS, STAMPED_PAIRS = 100_000_000, 4  # all late for so long, and the device it was
+READ_DOUBT_NS, READ_PAIRS, EQUALLY_NS = 1_000_000_000, 8, 5_000_000
+HOLD_NS = 50_000_000  # beyond it doubt about reads is no reason to wait
 LARGEST_PPM = 1_000.0  # no quartz; what seems more is noise
 
 
 class DeviceClock:
     """`push` pairs, ask `time_of` any position while it is `sure`."""
 
-    def __init__(self, rate_hz: int) -> None:
+    def __init__(self, rate_hz: int, *, stamped: bool = False) -> None:
+        """`stamped`: times are those of the driver's interrupts, not of the reading."""
         self.sure = False
         self.jumps = 0
         self.ppm: float | None = None  # the device's samples come so much faster than its rate says
-        self._rate_hz = rate_hz
+        self._rate_hz, self._stamped = rate_hz, stamped
         self._nominal = self._step = SECOND_NS / rate_hz  # ns a sample
         self.restart()
 
     def restart(self) -> None:
         """Positions do not go on from those before: an overrun. The slope stays."""
-        self.sure = False
+        self.sure = self._has_line = False
         self._position, self._at_ns = 0, 0.0  # a point of the line
-        self._unsure: list[tuple[int, int]] = []  # pairs since there is no line, or doubt in it
+        self._unsure: deque[tuple[int, int]] = deque()  # pairs since there is no line, or doubt in it
+        self._doubt_ns = 0  # when that began
         self._blocks: deque[tuple[int, int]] = deque(maxlen=WINDOW)
         self._best: tuple[int, int] | None = None
         self._block_end = 0
-        self._has_line = False
 
     def push(self, position: int, at_ns: int) -> bool:
-        """`position` samples had come at `at_ns`. True when the device leapt: a new line begins with the first pair of the doubt."""
+        """`position` samples had come at `at_ns`. True when the device leapt: a new line begins at the last time it was `sure`."""
         late_ns = at_ns - self._line(position)
         if self._has_line and abs(late_ns) <= JUMP_NS:
             self._unsure.clear()
             self.sure = True
             self._take(position, at_ns, late_ns)
             return False
-        self.sure = False
+        if not self._unsure:
+            self._doubt_ns = at_ns
         self._unsure.append((position, at_ns))
-        if self._has_line and not self._has_leapt():
-            return False
-        if len(self._unsure) < SETTLE and not self._has_line:
-            return False
-        return self._begin()
+        if self._has_leapt() if self._has_line else len(self._unsure) >= SETTLE:
+            return self._begin()
+        self.sure = self._has_line and not self._stamped and at_ns - self._doubt_ns > HOLD_NS
+        return False
 
     def time_of(self, position: int) -> int:
         return round(self._line(position))
@@ -72,11 +77,17 @@ class DeviceClock:
         return self._at_ns + (position - self._position) * self._step
 
     def _has_leapt(self) -> bool:
-        late = [at_ns > self._line(position) for position, at_ns in self._unsure]
-        if late[-EARLY_PAIRS:] == [False] * EARLY_PAIRS:
+        late = [at_ns - self._line(position) for position, at_ns in self._unsure]
+        if len(late) >= EARLY_PAIRS and max(late[-EARLY_PAIRS:]) < 0:
             return True
         long_ns = self._unsure[-1][1] - self._unsure[0][1]
-        return all(late) and len(late) >= DOUBT_PAIRS and long_ns >= DOUBT_NS
+        if self._stamped:
+            return min(late) > 0 and len(late) >= STAMPED_PAIRS and long_ns >= STAMPED_DOUBT_NS
+        if long_ns < READ_DOUBT_NS or len(late) < READ_PAIRS:
+            return False
+        self._unsure.popleft()
+        half = len(late) // 2
+        return min(late) > 0 and abs(min(late[:half]) - min(late[half:])) < EQUALLY_NS
 
     def _begin(self) -> bool:
         """A line of the slope known so far, through the least late of the pairs at hand."""

@@ -22,7 +22,7 @@ from hw.frame import SAMPLE_RATE_HZ, Sound, samples_at
 LAG_MS = 150  # sound that is later is silence: beyond it a receiver would get it after it is due
 LAG_SAMPLES = LAG_MS * SAMPLE_RATE_HZ // 1000
 LONGEST_FILL = 2 * SAMPLE_RATE_HZ  # a longer gap is left open
-FASTEST = 0.005  # of correction, as a part of the rate: nobody hears it
+FASTEST = 0.001  # of correction, as a part of the rate: less than two hundredths of a semitone
 OPTIONS = f"async=1000:min_comp=0:comp_duration=10:max_soft_comp={FASTEST}:min_hard_comp=1000:flags=res"
 NANOSECOND = Fraction(1, 1_000_000_000)
 FILTER_SAMPLES = 16  # half of aresample's filter, which it keeps to itself
@@ -42,9 +42,9 @@ class Chunk:
 
 
 class SoundLine:
-    def __init__(self, rate_hz: int, sample_bytes: int, first: int | None = None) -> None:
+    def __init__(self, rate_hz: int, sample_bytes: int, first: int | None = None, *, stamped: bool = False) -> None:
         """`first` is the index at which what comes out begins; None: where the device's sound does."""
-        self.clock = DeviceClock(rate_hz)
+        self.clock = DeviceClock(rate_hz, stamped=stamped)
         self.filled = self.cut = 0  # samples of silence put in, samples that came too late or twice
         self.offset_ms = 0.0  # how far the resampler is behind the clock's line
         self._rate_hz, self._sample_bytes = rate_hz, sample_bytes
