@@ -30,6 +30,7 @@ class BoxWatch:
         self._root = root
         self._watch, self._step_down = Watch(), StepDown()
         self._due_s = 0.0
+        self.status: BoxStatus | None = None
 
     def look(self, now_s: float) -> None:
         """`now_s` of a clock that never jumps. Raises OSError where the run folder takes nothing."""
@@ -40,4 +41,5 @@ class BoxWatch:
         health = read_health(self._root, self._places.state)
         findings = self._watch.push(health, now_ns)
         level = self._step_down.push(health, now_ns)
-        write_snapshot(self._places.box, BoxStatus(at=time.time(), health=health, findings=findings, level=level, why=self._step_down.why))
+        self.status = BoxStatus(at=time.time(), health=health, findings=findings, level=level, why=self._step_down.why)
+        write_snapshot(self._places.box, self.status)

@@ -10,11 +10,11 @@ from firmware.alarms.health import Health
 from firmware.alarms.journal import Notice
 from firmware.alarms.judge import Judge
 from firmware.alarms.ledger import Key, Ledger
-from firmware.alarms.points import OF_CONNECTION, points, words
+from firmware.alarms.points import OF_CONNECTION, capture_points, points, words
 from firmware.alarms.rules import Rule, reason
 from firmware.alarms.world import Wanted
 from firmware.metrics.measure import Dimension, Values, settled
-from firmware.status import FlowStatus, read_snapshot
+from firmware.status import CaptureStatus, FlowStatus, read_snapshot
 
 Place = tuple[str, str]
 """Kind and end."""
@@ -125,9 +125,10 @@ def _why_gone(key: Key, places: list[Place], names: set[str]) -> str:
 
 
 class FlowWatch:
-    def __init__(self, name: str, snapshot: Path, ledger: Ledger) -> None:
+    def __init__(self, name: str, snapshot: Path, capture: Path, ledger: Ledger) -> None:
         self.name = name
         self._snapshot = snapshot
+        self._capture = capture
         self._judges = Judges(name, ledger)
         self._health = Health()
         self._before: FlowStatus | None = None
@@ -165,6 +166,9 @@ class FlowWatch:
         if self._before is None or self._before.at != status.at:
             found = points(self._before, status, wanted.open_sources if wanted else (), self._judges.calm_outputs)
             self._before = settled(self._before, status)
+            capture = read_snapshot(self._capture, CaptureStatus) if status.picture is not None else None
+            if capture is not None:
+                found[0][1].update(capture_points(capture, status.picture))
         if status.started_at != self._began[0]:
             self._began = status.started_at, now_s - min(max(0.0, now - status.started_at), GRACE_S)
         if found and now_s - self._began[1] >= GRACE_S:

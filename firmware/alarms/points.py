@@ -10,11 +10,13 @@ from pathlib import Path
 import msgspec
 
 from firmware.alarms.rules import PRIORITY_1, Rule
+from firmware.boxwatch import BoxStatus
 from firmware.metrics.measure import TR_101_290, Dimension, Values, readings
 from firmware.model import Flow
-from firmware.status import EndStatus, FlowStatus
+from firmware.status import CaptureStatus, EndStatus, FlowStatus
 from firmware.wire.checks import CHECKS
 from hw.clock import synchronised
+from hw.encoder import INSTEAD
 
 HostPlace = tuple[str, str]
 """Kind `host` and which disk, or nothing."""
@@ -66,6 +68,17 @@ def _nobody_called(end: EndStatus) -> bool:
     return end.protocol == _WAITS_FOR_CALLERS and end.state == "waiting"
 
 
+def capture_points(capture: CaptureStatus, picture: str | None) -> Values:
+    """Of a flow with a camera; `picture` is what leaves it."""
+    return {
+        "CameraMissing": float(picture in ("slate", "none")),
+        "PictureBlack": float(capture.picture == "black"),
+        "PictureFrozen": float(capture.picture == "frozen"),
+        "SoundSilent": float(capture.sound == "silent"),
+        "EncoderReplaced": float(capture.encoder_why.startswith(INSTEAD)),
+    }
+
+
 def open_to_all(flow: Flow) -> list[str]:
     """Sources that admit every address."""
     return [
@@ -73,8 +86,12 @@ def open_to_all(flow: Flow) -> list[str]:
     ]
 
 
-def host_points(state: Path, run: Path) -> list[tuple[HostPlace, Values]]:
+def host_points(state: Path, run: Path, box: BoxStatus | None = None) -> list[tuple[HostPlace, Values]]:
     found: list[tuple[HostPlace, Values]] = [(("host", ""), {"ClockUnsynchronised": float(not synchronised())})]
+    if box is not None:
+        kinds = {finding.kind for finding in box.findings}
+        found[0][1]["UnderVoltage"] = float("under-voltage" in kinds)
+        found[0][1]["BoardStrained"] = float(bool(kinds & {"hot", "slowed"}))
     for name, folder in (("state", state), ("run", run)):
         used = used_percent(folder)
         if used is not None:

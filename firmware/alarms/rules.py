@@ -22,12 +22,19 @@ OWN: dict[str, Metric] = {
     "TR101290Priority1": Metric("flow", "Count", "count", "faults of TR 101 290, priority 1, while a source is connected"),
     "MergeWindowUsedPercent": Metric("flow", "Percent", "gauge", "MergeLatency, of the window that the merge waits"),
     "FlowError": Metric("flow", "None", "gauge", "1 while the flow should run and is in ERROR, or its worker hangs"),
+    "CameraMissing": Metric("flow", "None", "gauge", "1 while the flow's camera gives no picture, and the slate plays"),
+    "PictureBlack": Metric("flow", "None", "gauge", "1 while the camera's picture is black, for three seconds or more"),
+    "PictureFrozen": Metric("flow", "None", "gauge", "1 while nothing moves in the camera's picture, for ten seconds or more"),
+    "SoundSilent": Metric("flow", "None", "gauge", "1 while the camera's or microphone's sound is silent, for ten seconds or more"),
+    "EncoderReplaced": Metric("flow", "None", "gauge", "1 while software encodes in place of hardware that failed"),
     "LockOverrides": Metric("flow", "Count", "count", "somebody unlocked what another one had locked"),
     "SourceOpenToAll": Metric("source", "None", "gauge", "1 where the allowlist of the source admits everybody"),
 }
 """Metrics that only alarms know."""
 OF_HOST: dict[str, Metric] = {
     "ClockUnsynchronised": Metric("flow", "None", "gauge", "1 while nobody keeps the clock of this box right"),
+    "UnderVoltage": Metric("flow", "None", "gauge", "1 while the board's supply is too weak, where the board tells"),
+    "BoardStrained": Metric("flow", "None", "gauge", "1 while the board is hot or slows itself down, where it tells"),
     "DiskUsedPercent": Metric("flow", "Percent", "gauge", "of the disk with the state folder, and of that with the run folder"),
 }
 EVERY = METRICS | OWN | OF_HOST

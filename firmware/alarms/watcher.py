@@ -72,10 +72,10 @@ class Watcher:
             self._tell(name, notices, now)
         for name in self._flows.keys() - names - self._definitions.flows.keys():
             self._tell(name, self._flows.pop(name).gone(now), now)
-        found = host_points(self.places.state, self.places.run)
+        self._box.look(now_s)
+        found = host_points(self.places.state, self.places.run, self._box.status)
         self._host.arrange([place for place, _ in found], self._rules, now, now_s)
         self._host.push(found, None, now, now_s)
-        self._box.look(now_s)
         self.ledger.write(now)
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class Watcher:
 
     def _flow(self, name: str) -> FlowWatch:
         if name not in self._flows:
-            self._flows[name] = FlowWatch(name, self.places.snapshot(name), self.ledger)
+            self._flows[name] = FlowWatch(name, self.places.snapshot(name), self.places.capture_snapshot(name), self.ledger)
         return self._flows[name]
 
     def _tell(self, flow: str, notices: list[Notice], now: float) -> None:
