@@ -37,7 +37,9 @@ class Receiver:
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
+                body = self.rfile.read(size := int(self.headers["Content-Length"]))
+                if len(body) < size:  # the sender was killed within it
+                    return
                 receiver.requests.append((self.path, dict(self.headers), body))
                 answer = receiver.script.pop(0) if receiver.script else 200
                 if answer == "hang":
