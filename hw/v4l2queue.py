@@ -221,6 +221,13 @@ class Queue:
         self.streaming = False
         self.device.ioctl(v4l2.STREAMOFF, ctypes.c_int32(self.type))
 
+    def release(self) -> None:
+        """Before the device is closed: a map would keep it open. Whatever the device says to that does not matter."""
+        self.maps.clear()
+        with suppress(OSError):
+            self.stop()
+            self.request(0)
+
     def _buffer(self, index: int) -> tuple[v4l2.Buffer, v4l2.Plane]:
         buffer, planes = v4l2.Buffer(index=index, type=self.type, memory=self.memory), (v4l2.Plane * v4l2.MAX_PLANES)()
         if self.multiplanar:

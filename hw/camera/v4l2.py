@@ -77,6 +77,7 @@ class V4l2Camera:
         self._fds: list[int] = []
         self.name, self.fps = self._text, float(fps)
         self._device = self._asked(lambda: open_device(root / path.lstrip("/")))
+        self._queue = Queue(self._device, v4l2.CAPTURE)
         try:
             self._asked(self._set_up)
         except CameraError:
@@ -87,8 +88,9 @@ class V4l2Camera:
         return self._asked(self._read)
 
     def close(self) -> None:
-        self._device.close()
+        self._queue.release()
         self._give_up_fds()
+        self._device.close()
 
     @property
     def format(self) -> Picture:
@@ -135,11 +137,9 @@ class V4l2Camera:
         able = capabilities(device)
         if able.has(v4l2.CAP_VIDEO_M2M | v4l2.CAP_VIDEO_M2M_MPLANE) or not able.has(v4l2.CAP_STREAMING):
             raise CameraError(f"{self._text} is no camera: it is {able.card}")
-        if able.has(v4l2.CAP_VIDEO_CAPTURE):
-            self._queue = Queue(device, v4l2.CAPTURE)
-        elif able.has(v4l2.CAP_VIDEO_CAPTURE_MPLANE):
-            self._queue = Queue(device, v4l2.CAPTURE_MPLANE)
-        else:
+        if able.has(v4l2.CAP_VIDEO_CAPTURE_MPLANE):
+            self._queue.type = v4l2.CAPTURE_MPLANE
+        elif not able.has(v4l2.CAP_VIDEO_CAPTURE):
             raise CameraError(f"{self._text} gives no pictures: it is another node of {able.card}; `pressbox doctor` lists cameras")
         self._able = able
         subscribe(device, v4l2.EVENT_SOURCE_CHANGE)

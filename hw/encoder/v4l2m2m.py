@@ -61,6 +61,7 @@ class V4l2M2m:
         self._unanswered = self.skipped = 0
         self._key_due, self._last_us = False, -1
         self._bitrate_bps = 0
+        self._queues: list[Queue] = []
         try:
             self._device = open_device(path)
         except OSError as error:
@@ -120,10 +121,8 @@ class V4l2M2m:
             return units
 
     def close(self) -> None:
-        with suppress(OSError, AttributeError):  # a device that is gone, or that was not set up
-            for queue in (self._pictures, self._stream):
-                queue.stop()
-                queue.request(0)
+        for queue in self._queues:
+            queue.release()
         self._device.close()
 
     def _set_up(self, width: int, height: int, bitrate_bps: int, gop: int, imports: Picture | None) -> None:
@@ -133,6 +132,7 @@ class V4l2M2m:
         memory = v4l2.MEMORY_DMABUF if imports else v4l2.MEMORY_MMAP
         self._pictures = Queue(device, v4l2.OUTPUT_MPLANE if many else v4l2.OUTPUT, memory)
         self._stream = Queue(device, v4l2.CAPTURE_MPLANE if many else v4l2.CAPTURE)
+        self._queues = [self._pictures, self._stream]
         runs = "in the kernel, in software" if able.driver in IN_SOFTWARE else "hardware"
         self.name = f"{able.card or able.driver} {self._where}, {runs}"
         self._set_formats(width, height, imports)

@@ -85,13 +85,15 @@ def test_what_it_gives_is_said() -> None:
     camera.close()
 
 
-def test_pictures_are_new_ones_each_time() -> None:
-    camera = opened(VideoNode({"YU12": SMALL}))
+def test_pictures_are_new_ones_each_time_and_all_is_given_back() -> None:
+    node = VideoNode({"YU12": SMALL})
+    camera = opened(node)
     first, second = camera.read(), camera.read()
     assert isinstance(first, Frame)
     assert isinstance(second, Frame)
     assert shade(second.picture) == shade(first.picture) + 1
     camera.close()
+    assert node.history[-3:] == ["STREAMOFF", "REQBUFS", "close"]
 
 
 def test_lost_and_damaged_pictures_are_numbers_that_are_missing() -> None:
