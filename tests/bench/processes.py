@@ -121,13 +121,13 @@ def is_bound(port: int) -> bool:
 def cpu_s(process: subprocess.Popen[bytes]) -> float:
     """User and system time that it, its threads and its children have spent."""
     pids = [process.pid, *map(int, _children(str(process.pid)))]
-    spent = sum(map(_running_s, pids)) + sum(map(_waited_for_s, pids))
+    spent = sum(map(running_s, pids)) + sum(map(_waited_for_s, pids))
     if process.poll() is not None:
         raise BenchError(f"{process.args!r} ended by itself")
     return spent
 
 
-def _running_s(pid: int) -> float:
+def running_s(pid: int) -> float:
     """To the nanosecond, unlike /proc/PID/stat, whose ticks are too coarse for a few seconds."""
     try:
         return time.clock_gettime(~pid << 3 | CPU_CLOCK)
