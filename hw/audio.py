@@ -8,7 +8,7 @@ Why libasound through ctypes, of the three ways there are:
 * libasound itself is on every Linux with sound; the functions are a dozen, and pairs of (samples, time of the driver's interrupt)
   on CLOCK_MONOTONIC are what drift is measured with.
 
-    device ──► reader thread ──deque──► take(): SoundLine ──► Sound, and meters
+    device ──► reader thread ──deque──► take(): SoundLine ──► Sound
                nobody waits for it      the caller's thread
 """
 
@@ -22,7 +22,6 @@ from pathlib import Path
 
 from hw.alsa import Device, Read, SampleFormat, SoundError
 from hw.frame import SAMPLE_RATE_HZ, Sound, samples_at
-from hw.levels import FLOOR_DB, Levels
 from hw.soundline import LAG_MS, LONGEST_FILL, Chunk, SoundLine
 
 __all__ = ["LAG_MS", "Microphone", "Silence", "SoundError", "SoundInput", "list_microphones"]
@@ -44,7 +43,6 @@ class Microphone:
             raise SoundError(f"microphone `{device}` is not known; {ALLOWED}")
         self._device = matched["device"]
         asked = (int(matched["left"]) - 1, int(matched["right"] or matched["left"]) - 1) if matched["left"] else None
-        self.levels = Levels()
         self._reader = Reader(self._device, max(asked) + 1 if asked else 2)
         opened = self._reader.wait(OPEN_S)
         self._format, self._channels = opened.format, opened.channels
@@ -59,19 +57,11 @@ class Microphone:
         for read in self._reader.take(now_ns):
             left, right = (plane_of(read, self._format, self._channels, channel) for channel in self._pick)
             self._line.push(Chunk(read.position, read.frames, left, right, read.at_ns, read.broken))
-        sounds = self._line.take(now_ns)
-        for sound in sounds:
-            self.levels.push(sound)
-        return sounds
+        return self._line.take(now_ns)
 
     def close(self) -> None:
         """The reader ends when its driver lets it; nobody waits for that."""
         self._reader.closing = True
-
-    @property
-    def levels_db(self) -> list[float]:
-        """Peak of the last half second, left and right."""
-        return self.levels.peak_db
 
     @property
     def drift_ppm(self) -> float | None:
@@ -108,7 +98,6 @@ class Silence:
     overruns, filled_ms, offset_ms, drift_ppm = 0, 0.0, 0.0, None
 
     def __init__(self, first: int | None = None) -> None:
-        self.levels = Levels()
         self._end = first
 
     def take(self, now_ns: int) -> list[Sound]:
@@ -118,16 +107,10 @@ class Silence:
         if first >= end:
             return []
         nothing = bytes((end - first) * 4)
-        sound = Sound(first, nothing, nothing)
-        self.levels.push(sound)
-        return [sound]
+        return [Sound(first, nothing, nothing)]
 
     def close(self) -> None:
         """Nothing to give back."""
-
-    @property
-    def levels_db(self) -> list[float]:
-        return [FLOOR_DB, FLOOR_DB]
 
 
 class Reader:

@@ -68,8 +68,6 @@ def test_sound_is_48_khz_stereo_in_one_piece_and_not_late(enter: Enter) -> None:
     heard = hear(microphone, 1.5)
     assert all(before.first + len(before.left) // 4 == after.first for before, after in pairwise(heard))
     assert strengths(heard) == pytest.approx([0.5, 0.05], rel=0.02)
-    wait_until(lambda: microphone.take(time.monotonic_ns()) != [] and max(microphone.levels_db) > -7, 10)
-    assert microphone.levels_db == pytest.approx([-6.0, -26.0], abs=0.3)
     assert microphone.name == "room, 48 kHz, 16 bits, channels 1 and 2"
     microphone.close()
 
@@ -165,7 +163,6 @@ def test_silence_goes_with_the_clock_from_where_it_is_told() -> None:
     assert sounds[0].first == 48_000 - 100
     assert all(before.first + len(before.left) // 4 == after.first for before, after in pairwise(sounds))
     assert not any(sound.left.strip(b"\0") for sound in sounds)
-    assert silence.levels_db == [-96.0, -96.0]
     assert silence.take(100_000_000_000) == [], "nobody needs a minute of it"
 
 
