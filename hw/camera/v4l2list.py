@@ -9,12 +9,14 @@ from pathlib import Path
 
 from hw import v4l2
 from hw.camera.v4l2 import kind_of
+from hw.fitted import Device as Fitted
+from hw.fitted import cameras, sensors
+from hw.sysfs import children, link_name, read_text
 from hw.v4l2queue import Capabilities, Device, capabilities
 
-# Nodes that are parts of a chip, and no cameras by themselves. A sensor behind them is libcamera's, an HDMI bridge is ours.
-CHIPS = ("bcm2835-codec", "bcm2835-isp", "pispbe", "rpi-hevc-dec", "rpivid", "vicodec", "vim2m", "visl", "tegra-")
+# A sensor behind these is libcamera's; an HDMI bridge behind them is ours.
 RECEIVERS = ("unicam", "rp1-cfe")
-BRIDGES = ("tc358743", "tc358840", "adv7", "lt6911", "rk628")
+BRIDGES = ("tc358743", "adv7")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,21 +32,21 @@ def list_cameras(root: Path = Path("/"), open_device: Callable[[Path], Device] |
     """In the order of their nodes. Under another root than / nothing is opened, and sysfs alone is asked."""
     if open_device is None and root == Path("/"):
         open_device = v4l2.Device
-    sys_class = root / "sys/class/video4linux"
-    bridged = any(_word(node / "name").startswith(BRIDGES) for node in sys_class.glob("v4l-subdev*"))
-    links = _links(root)
-    found = []
-    for node in sorted(sys_class.glob("video*"), key=lambda path: (len(path.name), path.name)):
-        name = _word(node / "name")
-        if name.startswith(CHIPS) or (name.startswith(RECEIVERS) and not (bridged and _word(node / "index") in ("", "0"))):
-            continue
-        able = _asked(open_device, root / "dev" / node.name) if open_device else _guessed(node, name)
+    links, found = _links(root), []
+    for device in cameras(root) + _bridges(root):
+        node, bridge = device.path.removeprefix("/dev/"), device.driver in RECEIVERS
+        able = _asked(open_device, root / "dev" / node) if open_device else Capabilities(device.driver, device.name, 0)
         if able is not None:
-            where = links.get(node.name, f"/dev/{node.name}")
-            found.append(
-                Found(f"v4l2:{where}", f"{kind_of(able, name.startswith(RECEIVERS))} {able.card or node.name}", f"/dev/{node.name}")
-            )
-    return found
+            found.append(Found(f"v4l2:{links.get(node, device.path)}", f"{kind_of(able, bridge)} {able.card or node}", device.path))
+    return sorted(found, key=lambda one: (len(one.node), one.node))
+
+
+def _bridges(root: Path) -> list[Fitted]:
+    """The node that gives the pictures of an HDMI bridge on a CSI connector, where there is one."""
+    if not any(sensor.bound and sensor.name.startswith(BRIDGES) for sensor in sensors(root)):
+        return []
+    nodes = [(node, link_name(node / "device/driver")) for node in children(root / "sys/class/video4linux", "video*")]
+    return [Fitted(f"/dev/{node.name}", read_text(node / "name"), driver) for node, driver in nodes if driver in RECEIVERS][:1]
 
 
 def _asked(open_device: Callable[[Path], Device], path: Path) -> Capabilities | None:
@@ -60,14 +62,6 @@ def _asked(open_device: Callable[[Path], Device], path: Path) -> Capabilities | 
     return None
 
 
-def _guessed(node: Path, name: str) -> Capabilities | None:
-    """A USB camera has further nodes, for its metadata, with an index."""
-    if _word(node / "index") not in ("", "0"):
-        return None
-    driver = node / "device" / "driver"
-    return Capabilities(driver.resolve().name if driver.exists() else "", name, 0)
-
-
 def _links(root: Path) -> dict[str, str]:
     """By node: by-id names the device, by-path the socket it is in; the former where there are both."""
     found = {}
@@ -76,10 +70,3 @@ def _links(root: Path) -> dict[str, str]:
             with suppress(OSError):
                 found[link.readlink().name] = f"/dev/v4l/{kind}/{link.name}"
     return found
-
-
-def _word(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace").strip()
-    except OSError:
-        return ""

@@ -242,19 +242,20 @@ def test_the_encoder_reads_pictures_out_of_the_cameras_memory() -> None:
 
 def test_cameras_are_listed_with_a_path_that_stays(tmp_path: Path) -> None:
     nodes = {
-        "video0": ("HD Pro Webcam C920: HD Pro Webc", "0"),
-        "video1": ("HD Pro Webcam C920: HD Pro Webc", "1"),
-        "video2": ("Cam Link 4K: Cam Link 4K", "0"),
-        "video11": ("bcm2835-codec-encode", "0"),
-        "video13": ("bcm2835-isp-output0", "0"),
-        "video19": ("unicam-image", "0"),
-        "v4l-subdev0": ("imx708", ""),
+        "video0": ("HD Pro Webcam C920", "0", "uvcvideo"),
+        "video1": ("HD Pro Webcam C920", "1", "uvcvideo"),
+        "video2": ("Cam Link 4K", "0", "uvcvideo"),
+        "video11": ("bcm2835-codec-encode", "0", "bcm2835-codec"),
+        "video13": ("bcm2835-isp-output0", "0", "bcm2835-isp"),
+        "video19": ("unicam-image", "0", "unicam"),
+        "v4l-subdev0": ("imx708", "", "imx708"),
     }
-    for node, (name, index) in nodes.items():
+    for node, (name, index, driver) in nodes.items():
         folder = tmp_path / "sys/class/video4linux" / node
-        folder.mkdir(parents=True)
+        (folder / "device").mkdir(parents=True)
         (folder / "name").write_text(name + "\n")
         (folder / "index").write_text(index + "\n")
+        (folder / "device/driver").symlink_to(f"/drivers/{driver}")
     for kind, link, node in (
         ("by-id", "usb-046d_C920-index0", "video0"),
         ("by-path", "usb-1.2-index0", "video0"),
@@ -263,8 +264,8 @@ def test_cameras_are_listed_with_a_path_that_stays(tmp_path: Path) -> None:
         (tmp_path / "dev/v4l" / kind).mkdir(parents=True, exist_ok=True)
         (tmp_path / "dev/v4l" / kind / link).symlink_to(f"../../{node}")
     assert list_cameras(tmp_path) == [
-        Found("v4l2:/dev/v4l/by-id/usb-046d_C920-index0", "camera HD Pro Webcam C920: HD Pro Webc", "/dev/video0"),
-        Found("v4l2:/dev/v4l/by-path/usb-1.3", "camera Cam Link 4K: Cam Link 4K", "/dev/video2"),
+        Found("v4l2:/dev/v4l/by-id/usb-046d_C920-index0", "USB camera HD Pro Webcam C920", "/dev/video0"),
+        Found("v4l2:/dev/v4l/by-path/usb-1.3", "USB camera Cam Link 4K", "/dev/video2"),
     ]
     (tmp_path / "sys/class/video4linux/v4l-subdev0/name").write_text("tc358743 10-000f\n")
     assert list_cameras(tmp_path)[-1] == Found("v4l2:/dev/video19", "HDMI input unicam-image", "/dev/video19")
