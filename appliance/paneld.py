@@ -52,10 +52,13 @@ class Paneld:
         self._now_s = now_s
         self._begin()
         self.known = Known()
+        self._wishes: tuple[bool, bool, bool] | None = None
+        self._playing: tuple[dict[Lamp, Entry], float] | None = None  # what is shown and needs no looking after for a while
+        self._due_ms, self._brightness = 0.0, 1.0
         self.state = BoxState()
         self.shown: dict[Lamp, Entry] = show(self.state)
         self._look_s = self._told_s = float("-inf")
-        self._told: PanelStatus | None = None
+        self._told_of: dict[Lamp, Entry] | None = None
 
     def _begin(self) -> None:
         self.look = Look(self.places, flow=self.file.flow, root=self.root, began_s=self._now_s)
@@ -75,6 +78,7 @@ class Paneld:
         due_ms = min(due_ms, self._play(now_s * 1e3))
         if now_s - self._told_s >= TELL_S or self._differs():
             self._tell(now_s)
+            self._brightness = self.file.light.level(datetime.now().astimezone())
         return max(0.001, min(due_ms / 1e3, self._look_s + LOOK_S - now_s))
 
     @property
@@ -108,30 +112,29 @@ class Paneld:
         self._stamp, self._open_again_s = found, now_s + AGAIN_S
         before = self.problem
         try:
-            file = read_panel(self.places.state, self.root)
+            before_file, self.file = self.file, read_panel(self.places.state, self.root)
+            if self.file.flow != before_file.flow:
+                self._begin()
+            self.button = Button(may_start=bool(self.file.button and self.file.button.start_stop))
             self.panel.close()
             self.panel = Panel(PanelFile(), root=self.root)
-            self.panel = Panel(file, changed=self.wake, factory=self._factory, root=self.root, scratch=self.places.run)
+            self._playing, self._brightness = None, self.file.light.level(datetime.now().astimezone())
+            self.panel = Panel(self.file, changed=self.wake, factory=self._factory, root=self.root, scratch=self.places.run)
             self.problem = ""
-            self.button = Button(may_start=bool(file.button and file.button.start_stop))
-            if file.flow != self.file.flow:
-                self.file = file
-                self._begin()
-            self.file = file
         except (PanelFileError, OSError) as error:
             self.problem = str(error)
         if self.problem and self.problem != before:
             log.warning("%s", self.problem)
 
     def _look(self) -> None:
-        self.known = self.look.known(self._now_s)
-        self.look.note(self.known, self._now_s)
-        self.state = box_state(
-            self.known,
-            identify=identifying(self.places),
-            dark=is_dark(self.places),
-            dark_keeps_on_air=self.file.light.dark_keeps_on_air,
-        )
+        known = self.look.known(self._now_s)
+        wishes = (identifying(self.places), is_dark(self.places), self.file.light.dark_keeps_on_air)
+        self.look.note(known, self._now_s)
+        if (known, wishes) == (self.known, self._wishes):
+            return
+        self.known, self._wishes = known, wishes
+        identify, dark, keeps = wishes
+        self.state = box_state(known, identify=identify, dark=dark, dark_keeps_on_air=keeps)
         self.shown = show(self.state)
 
     def _press(self, now_ms: float) -> float:
@@ -144,12 +147,18 @@ class Paneld:
         return self.button.due_ms(now_ms)
 
     def _play(self, now_ms: float) -> float:
+        hold, brightness = self.button.hold(now_ms), self._brightness
+        shown = (self.shown, brightness)
+        if hold is None and shown == self._playing and now_ms < self._due_ms:
+            return self._due_ms - now_ms
         playing = {lamp: Playing(entry.pattern) for lamp, entry in self.shown.items()}
-        hold = self.button.hold(now_ms)
         if hold is not None:
             playing["sys"] = Playing(HELD[hold.zone][0], now_ms - hold.ms)
+        self._playing = None if hold else shown
         try:
-            return self.panel.play(playing, now_ms, brightness=self.file.light.level(datetime.now().astimezone()))
+            due_ms = self.panel.play(playing, now_ms, brightness=brightness)
+            self._due_ms = now_ms + due_ms
+            return due_ms
         except OSError as error:
             self.problem, self._open_again_s = str(error), now_ms / 1e3 + AGAIN_S
             self.panel.close()
@@ -157,17 +166,15 @@ class Paneld:
             return 1000.0
 
     def _differs(self) -> bool:
-        return self._told is None or {lamp: entry.state for lamp, entry in self.shown.items()} != {
-            lamp: told.state for lamp, told in self._told.lamps.items()
-        }
+        return self._told_of is not self.shown
 
     def _tell(self, now_s: float) -> None:
-        self._told_s = now_s
-        self._told = status(self.known, self.state, self.shown, self.file, self.panel, time.time())
-        self._told.problem = self.problem or ("the button is held down since the start, or is broken" if self.button.stuck else "")
-        self._told.button = self.actions.last
+        self._told_s, self._told_of = now_s, self.shown
+        told = status(self.known, self.state, self.shown, self.file, self.panel, time.time())
+        told.problem = self.problem or ("the button is held down since the start, or is broken" if self.button.stuck else "")
+        told.button = self.actions.last
         try:
-            write_panel(self.places, self._told)
+            write_panel(self.places, told)
         except OSError as error:
             log.warning("%s cannot be written: %s", self.places.run, error.strerror)
 

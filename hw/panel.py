@@ -108,6 +108,7 @@ class PinLamp:
             self.close()
             raise
         self._shown: Light | None = None
+        self._levels: list[float] = [0.001 if wiring.pwm else 0] * len(self._pins)  # gpiozero begins with pulses, of hardly any length
 
     @property
     def words(self) -> str:
@@ -122,18 +123,20 @@ class PinLamp:
             return
         self._shown = light
         shares = RGB[light.colour] if len(self._pins) > 1 else (1.0,)
-        for pin, share in zip(self._pins, shares, strict=True):
-            level = light.level * share
-            if self.dims:
-                self._dim(pin, round(level, 2))
-            else:
-                pin.value = int(level >= 0.25 and light.level >= 0.5)
+        for place, share in enumerate(shares):
+            level = round(light.level * share, 2)
+            if not self.dims:
+                level = int(level >= 0.25 and light.level >= 0.5)
+            if level != self._levels[place]:
+                self._set(self._pins[place], self._levels[place], level)
+                self._levels[place] = level
 
-    def _dim(self, pin: Any, level: float) -> None:
+    def _set(self, pin: Any, before: float, level: float) -> None:
         """Pulses only where they are needed: a lamp that is full or dark costs no processor."""
-        frequency = PWM_HZ if 0 < level < 1 else None
-        if pin.frequency != frequency:
-            pin.frequency = frequency
+        if self.dims:
+            pulses = 0 < level < 1
+            if pulses != (0 < before < 1):
+                pin.frequency = PWM_HZ if pulses else None
         pin.value = level
 
     def close(self) -> None:
@@ -202,16 +205,23 @@ class Panel:
             wanted = playing.pattern.at(at_ms, glides=lamp.dims) if playing else DARK
             calm = self._calm[name]
             light = calm.light(wanted, now_ms)
-            lamp.show(Light(light.level * brightness, light.colour) if lamp.dims else light)
+            self._show(name, lamp, Light(light.level * brightness, light.colour) if lamp.dims else light)
             if light != wanted:
                 due_ms = min(due_ms, calm.may_rise_ms - now_ms)
             elif playing:
                 due_ms = min(due_ms, _changes_in_ms(playing.pattern, at_ms, smooth=lamp.dims))
         return max(1.0, due_ms)
 
+    def _show(self, name: LampName, lamp: AnyLamp, light: Light) -> None:
+        try:
+            lamp.show(light)
+        except Exception as error:  # of gpiozero's, lgpio's or the kernel's
+            raise PanelError(f"lamps.{name}: it cannot be driven ({error})") from None
+
     def close(self) -> None:
         for lamp in self.lamps.values():
-            lamp.close()
+            with suppress(Exception):  # one that cannot be let go keeps no other from it
+                lamp.close()
         if self.button is not None:
             self.button.close()
         if self._factory is not None:

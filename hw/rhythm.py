@@ -19,7 +19,7 @@ RGB: dict[Colour, tuple[float, float, float]] = {
     "amber": (1.0, 0.4, 0.0),
     "red": (1.0, 0.0, 0.0),
 }
-GLIDE_MS = 40  # between two brightnesses of one that glides
+GLIDE_MS = 50  # between two brightnesses of one that glides
 SHORTEST_FLASH_MS = 334  # three flashes a second at most, WCAG 2.2 criterion 2.3.1
 
 

@@ -79,7 +79,7 @@ def test_breathing_glides_on_pulses_and_a_full_lamp_needs_none(factory: Any) -> 
     panel = Panel(Wiring(lamps={"sys": LampWiring(pin=5)}), factory=factory)
     levels = [state for _, state in played(panel, {"sys": Playing(Pattern(BREATHE, WHITE))}, 1000)[5]]
     assert levels == sorted(levels)
-    assert len(levels) > 20
+    assert len(levels) >= 20
     panel.play({"sys": Playing(Pattern(BREATHE, WHITE))}, 500)
     assert factory.pin(5).frequency == 100
     panel.play({"sys": Playing(Pattern(SOLID, WHITE))}, 5000)
