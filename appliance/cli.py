@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.commands import alarm, apply, audit, entitlements, grammar, key, lights, lock, peer, secret, stats
+from appliance.commands import alarm, apply, audit, doctor, entitlements, grammar, key, lights, lock, peer, secret, stats
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -125,6 +125,7 @@ def parser() -> argparse.ArgumentParser:
     cut.add_argument("output", help="name of its output")
     cut.add_argument("--seconds", type=_seconds, default=5.0, help="how long, 30 at most (default: 5)")
 
+    doctor.add(command)
     secret.add(command)
     key.add(command)
     audit.add(command)

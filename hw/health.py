@@ -58,7 +58,7 @@ def read_health(root: Path = Path("/"), state: Path | None = None) -> Health:
         disk_free_bytes=free,
         disk_read_only=read_only,
         memory_available_bytes=_memory_available(root),
-        clock_synchronised=synchronised(root),
+        clock_synchronised=synchronised(root) if root == Path("/") or (root / "run/systemd").is_dir() else None,
         storage_wear_percent=wear,
         storage_reserve=reserve,
         **(_from_bits(bits) if bits is not None else _from_kernel(root)),

@@ -270,6 +270,12 @@ def owning_package(file: Path, root: Path = Path("/")) -> str:
     return ""
 
 
+def version_of_package(name: str, root: Path = Path("/")) -> str:
+    """Of an installed Debian package, of whatever architecture; "" where it is none."""
+    status = root / "var/lib/dpkg/status"
+    return _version_of(name, "", status) if status.exists() else ""
+
+
 def _version_of(name: str, architecture: str, status: Path) -> str:
     # Package is the first field of a paragraph
     pattern = rb"^Package: %s\n(?:.+\n)+" % re.escape(name.encode())
