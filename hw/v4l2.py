@@ -263,6 +263,14 @@ class EncoderCommand(Structure):
     _fields_ = (("cmd", c_uint32), ("flags", c_uint32), ("data", c_uint32 * 8))
 
 
+class Edid(Structure):
+    _fields_ = (
+        *((name, c_uint32) for name in ("pad", "start_block", "blocks")),
+        ("reserved", c_uint32 * 5),
+        ("edid", ctypes.POINTER(c_uint8)),
+    )
+
+
 class DvTimings(Structure):
     """`type` 0 is BT.656/1120; the fields that follow are those of v4l2_bt_timings."""
 
@@ -305,6 +313,7 @@ ENUM_FRAMESIZES = _io(_RW, 74, FrameSize)
 ENUM_FRAMEINTERVALS = _io(_RW, 75, FrameInterval)
 ENCODER_CMD = _io(_RW, 77, EncoderCommand)
 S_DV_TIMINGS, G_DV_TIMINGS = (_io(_RW, number, DvTimings) for number in (87, 88))
+G_EDID, S_EDID = (_io(_RW, number, Edid) for number in (40, 41))
 QUERY_DV_TIMINGS = _io(_R, 99, DvTimings)
 DQEVENT = _io(_R, 89, Event)
 SUBSCRIBE_EVENT = _io(_W, 90, EventSubscription)

@@ -6,6 +6,7 @@ input) the camera is set up anew and goes on. Whatever else ends it is a `Camera
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import time
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from hw import h264, v4l2
 from hw.annexb import Whole
 from hw.camera import CameraError
+from hw.camera.edid import BLOCK, edid
 from hw.camera.modes import KINDS, Mode, Pixel, choose, fraction, modes_of
 from hw.encoder import pts_90k
 from hw.frame import AccessUnit, Coded, Frame
@@ -153,6 +155,7 @@ class V4l2Camera:
             source = self._timings()
         except OSError as error:
             if error.errno in NO_SIGNAL:
+                self._introduce(fps)
                 return False
             raise
         modes = list(modes_of(self._device, self._queue.type, width, height, fps, source))
@@ -181,6 +184,20 @@ class V4l2Camera:
         self._decoder = _mjpeg_decoder() if KINDS[self._mode.pixel] == "mjpeg" else None
         self._whole = Whole()
         queue.start()
+
+    def _introduce(self, fps: float) -> None:
+        """A bridge starts without an EDID, and until it has one a source sends nothing."""
+        found = v4l2.Edid()
+        with suppress(OSError):
+            try:
+                self._device.ioctl(v4l2.G_EDID, found)
+            except OSError as error:
+                if error.errno != errno.ENODATA:
+                    raise
+            if found.blocks == 0:
+                data = edid(fps)
+                memory = (ctypes.c_uint8 * len(data)).from_buffer_copy(data)
+                self._device.ioctl(v4l2.S_EDID, v4l2.Edid(blocks=len(data) // BLOCK, edid=memory))
 
     def _timings(self) -> Fraction | None:
         """The interval of what is plugged in, once the device is set to it; None where it is no such input."""

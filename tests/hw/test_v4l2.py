@@ -34,6 +34,7 @@ STRUCTS = {
     "v4l2_event": v4l2.Event,
     "v4l2_encoder_cmd": v4l2.EncoderCommand,
     "v4l2_dv_timings": v4l2.DvTimings,
+    "v4l2_edid": v4l2.Edid,
 }
 # Where the header has a union or a struct within, and what it calls that which we call so.
 PLACES = {
@@ -54,6 +55,8 @@ IOCTLS = [
     "G_FMT",
     "S_FMT",
     "TRY_FMT",
+    "G_EDID",
+    "S_EDID",
     "REQBUFS",
     "QUERYBUF",
     "QBUF",
@@ -155,8 +158,8 @@ def ours() -> dict[str, int]:
 @pytest.mark.skipif(ctypes.sizeof(ctypes.c_void_p) != 8, reason="the structs are those of 64-bit machines")
 def test_structs_and_numbers_are_the_kernels(tmp_path: Path) -> None:
     lines = [f'printf("%llu\\n", (unsigned long long)({word}));' for word in ours()]
-    source = "#include <stddef.h>\n#include <stdio.h>\n#include <sys/time.h>\n#include <linux/videodev2.h>\nint main(void){%s}"
-    (tmp_path / "sizes.c").write_text(source % "\n".join(lines))
+    headers = "".join(f"#include <{name}.h>\n" for name in ("stddef", "stdio", "sys/time", "linux/videodev2", "linux/v4l2-common"))
+    (tmp_path / "sizes.c").write_text(f"{headers}int main(void) {{{chr(10).join(lines)}}}")
     subprocess.run(["gcc", "-w", "-o", tmp_path / "sizes", tmp_path / "sizes.c"], check=True)
     theirs = map(int, subprocess.run([tmp_path / "sizes"], capture_output=True, text=True, check=True).stdout.split())
     assert dict(zip(ours(), theirs, strict=True)) == ours()

@@ -12,6 +12,7 @@ import pytest
 
 from hw import h264
 from hw.camera import CameraError
+from hw.camera.edid import edid
 from hw.camera.modes import Mode, choose
 from hw.camera.v4l2 import V4l2Camera
 from hw.camera.v4l2list import Found, list_cameras
@@ -177,6 +178,17 @@ def test_no_signal_at_the_start() -> None:
     with pytest.raises(CameraError, match=r"^camera `v4l2:/dev/video0` has no signal: nothing is plugged in, or it is switched off$"):
         opened(node)
     assert node.history[-1] == "close"
+
+
+def test_a_bridge_without_an_edid_is_given_one_and_then_has_a_signal() -> None:
+    node = VideoNode({"UYVY": {}}, driver="unicam")
+    node.bridge, node.signal, node.edid = True, timings(640, 360, 30), b""
+    with pytest.raises(CameraError, match="has no signal"):
+        opened(node)
+    assert node.edid == edid(30)
+    camera = opened(node)
+    assert camera.read().number == 0
+    camera.close()
 
 
 def test_no_picture_for_two_seconds() -> None:

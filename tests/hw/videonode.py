@@ -46,6 +46,7 @@ class VideoNode:
         self.monotonic = True
         self.signal: v4l2.DvTimings | None = None  # of an HDMI bridge: what is plugged in
         self.bridge = False
+        self.edid = bytes(256)  # of a bridge; empty: it has none yet, and a source sends nothing
         self.shades = 0  # pictures so far: each is of another grey
         self.queue = VbQueue(v4l2.CAPTURE_MPLANE if mplane else v4l2.CAPTURE, least=2)
         self._set, self._interval, self._sequence = v4l2.DvTimings(), Fraction(1, 30), 0
@@ -65,6 +66,8 @@ class VideoNode:
             v4l2.QUERY_DV_TIMINGS: self._query_timings,
             v4l2.G_DV_TIMINGS: lambda found: _copy(self._set, found),
             v4l2.S_DV_TIMINGS: self._set_timings,
+            v4l2.G_EDID: self._get_edid,
+            v4l2.S_EDID: self._set_edid,
             v4l2.REQBUFS: self._request,
             v4l2.QUERYBUF: lambda buffer: self.queue.query(buffer),
             v4l2.EXPBUF: lambda asked: self.queue.export(asked),
@@ -205,7 +208,7 @@ class VideoNode:
     def _query_timings(self, found: Any) -> None:
         if not self.bridge:
             raise refuse(errno.ENOTTY, "timings of a camera")
-        if self.signal is None:
+        if self.signal is None or not self.edid:
             raise refuse(errno.ENOLINK, "nothing is plugged in")
         _copy(self.signal, found)
 
@@ -213,6 +216,16 @@ class VideoNode:
         if self.queue.slots:
             raise refuse(errno.EBUSY, "S_DV_TIMINGS while buffers are there")
         _copy(asked, self._set)
+
+    def _get_edid(self, found: Any) -> None:
+        if not self.edid:
+            raise refuse(errno.ENODATA, "no EDID")
+        found.blocks = len(self.edid) // 128
+
+    def _set_edid(self, asked: Any) -> None:
+        if asked.blocks > 2:
+            raise refuse(errno.E2BIG, "blocks")
+        self.edid = bytes(asked.edid[: asked.blocks * 128])
 
     def _event(self, found: Any) -> None:
         if not self._events:
