@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hw.annexb import Whole
 from hw.camera import CameraError, Rotation
+from hw.camera.count import Count
 from hw.encoder import pts_90k
 from hw.encoder.jetson import BOARD, HALF_TURN, Elements, encoding, force_key_frame
 from hw.frame import AccessUnit, Coded, Frame
@@ -56,8 +57,7 @@ class JetsonCamera:
         self._whole = Whole()
         self._picture: VideoFrame | None = None
         self._shape = width, height
-        self._number, self._last_ns = -1, 0
-        self._patience_s = FIRST_S
+        self._count, self._patience_s = Count(fps), FIRST_S
 
     def read(self) -> Frame | Coded:
         sample = self._pipeline.pull(self._patience_s)
@@ -67,10 +67,10 @@ class JetsonCamera:
         self._patience_s = SILENT_S
         buffer = sample.get_buffer()
         capture_ns = self._captured(sample)
-        self._count(capture_ns)
+        number, self.fps = self._count.push(capture_ns), self._count.fps
         if self._encode:
-            return Coded(self._number, self._unit(bytes_of(buffer), capture_ns), capture_ns)
-        return Frame(self._number, self._unpacked(bytes_of(buffer)), capture_ns)
+            return Coded(number, self._unit(bytes_of(buffer), capture_ns), capture_ns)
+        return Frame(number, self._unpacked(bytes_of(buffer)), capture_ns)
 
     @property
     def bitrate_bps(self) -> int:
@@ -101,12 +101,6 @@ class JetsonCamera:
         """Running time is what elements agree on, whatever they add to their time stamps."""
         gst = self._pipeline.gst
         return self._pipeline.monotonic_ns(sample.get_segment().to_running_time(gst.Format.TIME, sample.get_buffer().pts))
-
-    def _count(self, capture_ns: int) -> None:
-        """Numbers follow the time, so that what was dropped on the way is missing in them."""
-        missing = round((capture_ns - self._last_ns) * self.fps / 1e9) - 1 if self._last_ns else 0
-        self._number += 1 + max(0, missing)
-        self._last_ns = capture_ns
 
     def _unit(self, data: bytes, capture_ns: int) -> AccessUnit:
         from av import Packet
