@@ -27,6 +27,12 @@ class Timeline:
         self._carried_ns = self._arrived_ns = self._last_ns = 0
         self._slack = Slack()
 
+    def begin(self, pairs: list[tuple[int, int]]) -> None:
+        """With what came before the first picture is needed: carried and arrived. What stood somewhere came late, the last ones did not."""
+        self.offset_ns = min(arrived_ns - carried_ns for carried_ns, arrived_ns in pairs)
+        self._carried_ns, self._arrived_ns = pairs[0]
+        self._last_ns = self._carried_ns + self.offset_ns - LEAST_STEP_NS
+
     def push(self, carried_ns: int, arrived_ns: int) -> int:
         """When it was, on CLOCK_MONOTONIC: rising, by at least a millisecond."""
         if self.offset_ns is None:

@@ -17,6 +17,7 @@ from urllib.parse import quote, urlsplit
 
 from hw.annexb import Whole
 from hw.camera import CameraError, Transport
+from hw.camera.count import Count
 from hw.camera.rtspsound import CameraSound
 from hw.encoder import pts_90k
 from hw.frame import AccessUnit, Coded, Sound
@@ -28,8 +29,8 @@ REORDER_US = 200_000  # how long a packet that UDP brought too early waits for t
 UDP_BUFFER = 1 << 20
 B_FRAMES = 3  # steps back in time within B_WINDOW pictures: that is no clock that was set
 B_WINDOW = 50
+TIMELESS = 300
 SETTLED = 10  # pictures until their times stand; sound before that would be stretched to follow
-RATE_PICTURES = 32  # of which the rate is told
 CLOCK = Fraction(1, 90_000)
 REFUSED = {
     "HTTPUnauthorizedError": "it does not take this user and password",
@@ -56,10 +57,9 @@ class RtspCamera:
         self._whole, self._line = Whole(video.codec_context.extradata or b""), Timeline()
         self._sounds: list[Sound] = []
         self._ready: deque[Coded] = deque()
-        self._timeless: list[bytes] = []
-        self._number, self._started = -1, False
+        self._first: list[tuple[bytes, int | None, int]] = []  # data, carried time, arrival
+        self._count, self._started = Count(self.fps), False
         self._carried: deque[int] = deque(maxlen=B_WINDOW)
-        self._times: deque[int] = deque(maxlen=RATE_PICTURES)
         self._seen_ns = self._key_ns = time.monotonic_ns()
 
     def read(self) -> Coded:
@@ -70,7 +70,7 @@ class RtspCamera:
                 self._take(packet, now_ns)
             elif now_ns - self._seen_ns > SILENT_S * SECOND_NS:
                 raise CameraError(f"{self.name}: no picture for {SILENT_S:.0f} seconds, only sound")
-            elif self._ear is not None and self._number >= SETTLED:
+            elif self._ear is not None and self._count.number >= SETTLED:
                 self._sounds += self._ear.take(packet, self._line.offset_ns, now_ns)
         return self._ready.popleft()
 
@@ -85,11 +85,11 @@ class RtspCamera:
         self._error, self._packets = av.FFmpegError, iter(())
         options = {
             "rtsp_transport": transport,
-            "timeout": str(int(SILENT_S * 1_000_000)),
+            "timeout": str(int(OPEN_S * 1_000_000)),  # of one answer
             "max_delay": str(REORDER_US),
             "buffer_size": str(UDP_BUFFER),
             "allowed_media_types": "video+audio",
-            "analyzeduration": "1",  # the description says what is in it; no need to watch it for seconds
+            "analyzeduration": "1000000",  # at most; the description says most of it
             "probesize": "200000",
             "fpsprobesize": "0",
         }
@@ -97,7 +97,7 @@ class RtspCamera:
         try:
             self._container: Any = av.open(url, options=options, timeout=(OPEN_S, SILENT_S))
         except (self._error, ValueError) as error:
-            raise CameraError(f"{self.name} cannot be opened: {self._why(error, begun)}") from None  # its text has the password
+            raise CameraError(f"{self.name} cannot be opened: {self._why(error, begun + OPEN_S)}") from None  # its text has the password
 
     def _choose(self, transport: Transport) -> Any:
         """Picture and sound out of what there is."""
@@ -122,22 +122,43 @@ class RtspCamera:
         try:
             packet = next(self._packets, None)
         except self._error as error:
-            raise CameraError(f"{self.name}: {self._why(error, begun)}") from None
+            raise CameraError(f"{self.name}: {self._why(error, begun + SILENT_S)}") from None
         if packet is None or not packet.size:
             raise CameraError(f"{self.name}: it ended the stream")
         return packet
 
     def _take(self, packet: Any, now_ns: int) -> None:
-        """FFmpeg does not know the times of the first ones; they follow from the next."""
         stamp = packet.pts if packet.pts is not None else packet.dts
-        if stamp is None:
-            self._timeless.append(bytes(packet))
-            return
-        carried_ns, step_ns = int(stamp * packet.time_base * SECOND_NS), int(SECOND_NS / self.fps)
-        self._check_order(carried_ns)
-        early, self._timeless = self._timeless, []
-        for number, data in enumerate([*early, bytes(packet)]):
-            self._give(data, self._line.push(carried_ns - (len(early) - number) * step_ns, now_ns), now_ns)
+        carried_ns = None if stamp is None else int(stamp * packet.time_base * SECOND_NS)
+        if carried_ns is not None:
+            self._check_order(carried_ns)
+            if self._line.offset_ns is not None:
+                self._give(bytes(packet), self._line.push(carried_ns, now_ns), now_ns)
+                return
+        self._first.append((bytes(packet), carried_ns, now_ns))
+        if self._is_live():
+            self._begin()
+        elif len(self._first) > TIMELESS:
+            raise CameraError(f"{self.name}: its pictures carry no times")
+
+    def _is_live(self) -> bool:
+        """Pictures that waited while the stream was looked into come at once; then they come as they are taken."""
+        (_, before_ns, came_ns), (_, after_ns, now_ns) = [self._first[0], *self._first][-2:]
+        if before_ns is None or after_ns is None:
+            return False
+        return 2 * (now_ns - came_ns) > after_ns - before_ns > 0 or now_ns - self._first[0][2] > SECOND_NS
+
+    def _begin(self) -> None:
+        """FFmpeg does not know the times of the first ones; they follow from the next."""
+        pairs: list[tuple[int, int]] = []
+        step_ns, next_ns = int(SECOND_NS / self.fps), 0
+        for _, carried_ns, now_ns in reversed(self._first):
+            next_ns = carried_ns if carried_ns is not None else next_ns - step_ns
+            pairs.insert(0, (next_ns, now_ns))
+        self._line.begin(pairs)
+        for (data, _, now_ns), (carried_ns, _) in zip(self._first, pairs, strict=True):
+            self._give(data, self._line.push(carried_ns, now_ns), now_ns)
+        self._first.clear()
 
     def _give(self, data: bytes, capture_ns: int, now_ns: int) -> None:
         from av import Packet
@@ -148,12 +169,12 @@ class RtspCamera:
             if now_ns - self._key_ns > KEY_S * SECOND_NS:
                 raise CameraError(f"{self.name}: no key picture for {KEY_S:.0f} seconds; let it send one every second or two")
             return
-        self._count(capture_ns)
+        number, self.fps = self._count.push(capture_ns), self._count.fps
         unit = Packet(data)
         unit.pts = unit.dts = pts_90k(capture_ns)
         unit.time_base, unit.is_keyframe = CLOCK, key
         sounds, self._sounds = self._sounds, []
-        self._ready.append(Coded(self._number, AccessUnit(unit, unit.pts, key), capture_ns, sounds))
+        self._ready.append(Coded(number, AccessUnit(unit, unit.pts, key), capture_ns, sounds))
 
     def _check_order(self, carried_ns: int) -> None:
         self._carried.append(carried_ns)
@@ -161,18 +182,10 @@ class RtspCamera:
         if back >= B_FRAMES:
             raise CameraError(f"{self.name} sends B-frames, which cost delay; set it to Baseline, or switch them off")
 
-    def _count(self, capture_ns: int) -> None:
-        """Numbers follow the time: what the network lost is missing in them."""
-        missing = round((capture_ns - self._times[-1]) * self.fps / SECOND_NS) - 1 if self._times else 0
-        self._number += 1 + max(0, missing)
-        self._times.append(capture_ns)
-        if len(self._times) == RATE_PICTURES:
-            self.fps = round((RATE_PICTURES - 1) * SECOND_NS / (capture_ns - self._times[0]), 2)
-
-    def _why(self, error: Exception, begun: float) -> str:
+    def _why(self, error: Exception, due: float) -> str:
         """FFmpeg's own words for it, never its text, which has the whole address."""
         import av
 
-        if isinstance(error, av.error.ExitError) or time.monotonic() - begun > min(OPEN_S, SILENT_S):
+        if isinstance(error, av.error.ExitError) or time.monotonic() > due:
             return "nothing comes from it"
         return REFUSED.get(type(error).__name__) or str(getattr(error, "strerror", "") or "it is no address of a stream")

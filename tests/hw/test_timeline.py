@@ -68,3 +68,12 @@ def test_a_way_that_becomes_shorter_is_followed_without_going_back() -> None:
     laid = [line.push(number * FRAME_NS, SECOND_NS + number * FRAME_NS + (0 if number > 100 else 70_000_000)) for number in range(300)]
     assert min(after - before for before, after in itertools.pairwise(laid)) >= FRAME_NS // 2
     assert laid[-1] == SECOND_NS + 299 * FRAME_NS
+
+
+def test_what_waited_before_the_first_picture_was_asked_for_does_not_count() -> None:
+    line = Timeline()
+    pairs = [(number * FRAME_NS, max(SECOND_NS, SECOND_NS // 2 + number * FRAME_NS)) for number in range(15)]
+    line.begin(pairs)
+    laid = [line.push(*pair) for pair in pairs]
+    laid += [line.push(number * FRAME_NS, SECOND_NS // 2 + number * FRAME_NS) for number in range(15, 60)]
+    assert laid == [SECOND_NS // 2 + number * FRAME_NS for number in range(60)]
