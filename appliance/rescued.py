@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from firmware.places import Places
-from firmware.rescue import Done, Request
+from firmware.rescue import Done, Need, Request
 from firmware.status import Event, read_snapshot, write_snapshot
+from hw import systemd
 from hw.usbport import Step, reboot, wake
 
 LARGEST = 1 << 14
@@ -24,6 +25,8 @@ CYCLES_APART_S = 60.0
 REBOOTS_AN_HOUR = 3
 HOUR_S = 3600.0
 EVENTS_KEPT = 20
+
+DONE: dict[Need, str] = {"power-cycle": "power-cycled", "reboot": "reboot-asked"}  # the journal's event
 
 log = logging.getLogger("pressbox.rescue")
 
@@ -45,6 +48,8 @@ def answer(places: Places, kept: Path, now: float, root: Path = Path("/")) -> li
     past.cycles = {camera: at for camera, at in past.cycles.items() if 0 <= now - at < CYCLES_APART_S}
     steps = _reboot(request, past, kept, now) if request.need == "reboot" else _cycle(request, past, kept, now, root)
     said = [step.words for step in steps]
+    for step in steps:
+        log.warning("%s", step.words, extra={"event": DONE[request.need] if step.done else ""})
     done = read_snapshot(places.rescued, Done) or Done()
     done.events = [*done.events, *(Event(at=now, text=words) for words in said)][-EVENTS_KEPT:]
     write_snapshot(places.rescued, done)
@@ -81,11 +86,11 @@ def _cycle(request: Request, past: Past, kept: Path, now: float, root: Path) -> 
 
 
 def main() -> int:
-    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    journal = systemd.journal()
+    logging.basicConfig(format="%(message)s", level=logging.INFO, handlers=[journal] if journal else None)
     folder = Path(os.environ.get("STATE_DIRECTORY", "/var/lib/pressbox-rescue"))
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for words in answer(Places.from_environment(), folder / "past.json", time.time()):
-        log.warning("%s", words)
+    answer(Places.from_environment(), folder / "past.json", time.time())
     return 0
 
 

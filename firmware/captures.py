@@ -45,7 +45,9 @@ class Captures:
         self._told = (0, 0)  # the worker's pid, and how much less it is to ask of the board
         self._snapshot.unlink(missing_ok=True)
         job = {"flow": flow, "camera": camera, "handoff": str(places.handoff(flow)), "snapshot": str(self._snapshot)}
-        self.worker = Child(f"camera of {flow}", "firmware.capture.worker", lambda: msgspec.json.encode(job | {"password": password()}))
+        self.worker = Child(
+            f"camera of {flow}", "firmware.capture.worker", lambda: msgspec.json.encode(job | {"password": password()}), flow=flow
+        )
         slate_job = {"flow": flow, "camera": camera, "slate": str(self.slate)}
         self._slate_maker = Child(f"slate of {flow}", "firmware.capture.slate", lambda: msgspec.json.encode(slate_job), niceness=10)
         self._began_ns: int | None = None

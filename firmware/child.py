@@ -21,12 +21,15 @@ log = logging.getLogger("pressbox.child")
 class Child:
     """`python -m module`, kept alive. `words` is the last it said on standard error, which is where workers say why they end."""
 
-    def __init__(self, name: str, module: str, job: Callable[[], bytes], *, arguments: Sequence[str] = (), niceness: int = 0) -> None:
+    def __init__(
+        self, name: str, module: str, job: Callable[[], bytes], *, arguments: Sequence[str] = (), niceness: int = 0, flow: str = ""
+    ) -> None:
         self.name = name
         self.module = module
         self.job = job  # one line; asked for at each start
         self.arguments = arguments
         self.niceness = niceness
+        self._fields = {"flow": flow}  # of what the log says of it
         self.process: subprocess.Popen[bytes] | None = None
         self.starts = 0
         self.words = ""
@@ -67,7 +70,7 @@ class Child:
     def kill(self, why: str) -> None:
         """It hangs: end it so that it is started again."""
         if self.process is not None:
-            log.warning("%s is ended: %s", self.name, why)
+            log.warning("%s is ended: %s", self.name, why, extra=self._fields | {"event": "stalled"})
             self.process.kill()
 
     def stop(self, wait_s: float = 2.0) -> None:
@@ -112,7 +115,13 @@ class Child:
         self._quick_ends = 0 if settled else self._quick_ends + 1
         wait_ns = 0 if settled else min(LONGEST_WAIT_NS, FIRST_WAIT_NS << min(self._quick_ends, 10))
         self._start_at_ns = now_ns + wait_ns
-        log.warning("%s ended (%s) and is started again in %.1f s", self.name, _in_words(code), wait_ns / 1e9)
+        log.warning(
+            "%s ended (%s) and is started again in %.1f s",
+            self.name,
+            _in_words(code),
+            wait_ns / 1e9,
+            extra=self._fields | {"event": "worker-restarted"},
+        )
 
     def _listen(self, now_ns: int) -> None:
         if self.process is None or self.process.stderr is None:
@@ -124,7 +133,7 @@ class Child:
         for line in said.decode(errors="replace").splitlines():
             if line.strip():
                 self.words = line.strip()[:LONGEST_WORDS]
-                log.info("%s: %s", self.name, self.words)
+                log.info("%s: %s", self.name, self.words, extra=self._fields)
                 if NO_SNAPSHOT in self.words:
                     self.mute_ns = now_ns
 

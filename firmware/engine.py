@@ -51,7 +51,7 @@ class FlowRun:
         self.secrets = secrets
         self.rescue = rescue
         self.captures = self._captures_of(flow)
-        self.worker = Child(f"flow {flow.name}", "firmware.flow.worker", self._job)
+        self.worker = Child(f"flow {flow.name}", "firmware.flow.worker", self._job, flow=flow.name)
         self.error = ""
         self._told = True  # the worker knows `flow`
         self._seen_at = 0.0  # the newest snapshot's time

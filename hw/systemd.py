@@ -14,17 +14,12 @@ NOTIFY, JOURNAL = "NOTIFY_SOCKET", "JOURNAL_STREAM"
 
 # MESSAGE_ID of the events worth finding again (`journalctl MESSAGE_ID=…`); words for each are in the journal's catalogue
 EVENTS = {
-    "on-air": "307215af46ef49b7aaa5926ce7f307d4",
-    "off-air": "f76885b933cf461f854e8a9cefee0b18",
-    "camera-lost": "f843e650e47e4ed5a658f1c8e28d1e10",
-    "camera-back": "21351fa835fb46ff9261803cfc0d0098",
-    "path-lost": "a4c2f73b3c9a4d1fbafa0170e8176d50",
-    "path-back": "abd07a6f4fcf490f94bf879d37b699e8",
+    "alarm": "f76885b933cf461f854e8a9cefee0b18",
+    "alarm-over": "307215af46ef49b7aaa5926ce7f307d4",
     "stalled": "967a3a031d804e7cb29322021c7de315",
     "worker-restarted": "ac9f49a8b24c4c1f9de326fa14abd7e8",
     "power-cycled": "70b84577ac5743f2873e04fd03863500",
     "reboot-asked": "bc6e66671c12402aa3d49b048fcb8e7c",
-    "board": "fec01b0928de448a8c821d456a58a1fc",
 }
 _FIELDS = {"flow": "PRESSBOX_FLOW", "path": "PRESSBOX_PATH"}
 _PRIORITIES = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))  # syslog(3)
@@ -115,9 +110,11 @@ def fields(record: logging.LogRecord) -> dict[str, Any]:
     return found | ({"MESSAGE_ID": event} if event else {})
 
 
-def journal() -> logging.Handler | None:
-    """Where standard error is the journal and systemd-python is installed; None elsewhere."""
-    if not _is_journal(2):
+def journal(*, inherited: bool = False) -> logging.Handler | None:
+    """Where standard error is the journal and systemd-python is installed; None elsewhere.
+
+    `inherited`: for a child whose standard error goes to its parent, where that is under systemd."""
+    if not (_is_journal(2) or (inherited and os.environ.get(JOURNAL))):
         return None
     try:
         return Journal()

@@ -107,7 +107,9 @@ class Ledger:
         self._changed = True
         notice = Notice(what="alarm", at=now, flow=alarm.flow, end=alarm.end, alarm=alarm, before=before, condition=condition)
         notice.id = str(uuid.uuid4())
-        _log.log(logging.WARNING if alarm.active else logging.INFO, "%s, %s: %s: %s", alarm.alarm, alarm.place, alarm.state, alarm.reason)
+        level, event = (logging.WARNING, "alarm") if alarm.active else (logging.INFO, "alarm-over")
+        words = f"{alarm.alarm}, {alarm.place}: {alarm.state}: {alarm.reason}"
+        _log.log(level, "%s", words, extra={"flow": alarm.flow, "path": alarm.end, "event": event})
         if self._waiting or not self._add(notice):
             self._waiting.append(notice)
 

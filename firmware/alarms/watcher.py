@@ -27,6 +27,7 @@ from firmware.alone import hold
 from firmware.boxwatch import BoxWatch
 from firmware.places import Places
 from firmware.private import make_folder
+from hw import systemd
 
 SNAPSHOT = ".flow.json"
 NICENESS = 10
@@ -110,7 +111,8 @@ class Watcher:
 
 
 def main() -> None:
-    logging.basicConfig(format="alarms: %(message)s", level=logging.INFO)
+    journal = systemd.journal(inherited=True)
+    logging.basicConfig(format="alarms: %(message)s", level=logging.INFO, handlers=[journal] if journal else None)
     config = msgspec.json.decode(sys.stdin.buffer.readline(), type=Config)
     os.nice(NICENESS)
     make_folder(Path(config.state) / FOLDER)

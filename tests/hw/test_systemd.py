@@ -87,10 +87,10 @@ def record(level: int, **extra: str) -> logging.LogRecord:
 
 
 def test_a_record_becomes_fields() -> None:
-    found = fields(record(logging.WARNING, flow="show", path="path-a", event="path-lost"))
+    found = fields(record(logging.WARNING, flow="show", path="path-a", event="alarm"))
     assert found["PRESSBOX_FLOW"] == "show"
     assert found["PRESSBOX_PATH"] == "path-a"
-    assert found["MESSAGE_ID"] == EVENTS["path-lost"]
+    assert found["MESSAGE_ID"] == EVENTS["alarm"]
     assert (found["PRIORITY"], found["CODE_FILE"], found["CODE_LINE"]) == (4, "here.py", 7)
     plain = fields(record(logging.DEBUG))
     assert plain["PRIORITY"] == 7
@@ -102,6 +102,7 @@ def test_the_journal_is_written_to_only_where_standard_error_is_the_journal(monk
     assert systemd.journal() is None
     monkeypatch.setenv("JOURNAL_STREAM", "1:1")  # inherited by somebody whose standard error goes elsewhere
     assert systemd.journal() is None
+    assert (systemd.journal(inherited=True) is not None) == (find_spec("systemd") is not None)
     told = os.fstat(2)
     monkeypatch.setenv("JOURNAL_STREAM", f"{told.st_dev}:{told.st_ino}")
     assert (systemd.journal() is not None) == (find_spec("systemd") is not None)
