@@ -84,5 +84,8 @@ class SpsRate:
     def __call__(self, data: bytes) -> bytes:
         import av
 
-        (packet,) = self._filter.filter(av.Packet(data))
+        try:
+            (packet,) = self._filter.filter(av.Packet(data))
+        except av.FFmpegError:  # what it cannot read goes on as it is
+            return data
         return bytes(packet)

@@ -218,29 +218,28 @@ class V4l2M2m:
         return units
 
     def _units(self) -> list[AccessUnit]:
-        return [unit for taken in self._taken() if (unit := self._unit(taken))]
+        return [unit for taken, data in self._taken() if (unit := self._unit(taken, data))]
 
-    def _taken(self) -> Iterator[Taken]:
-        """Buffers of the stream that are there now; each is the driver's again once it was looked at."""
+    def _taken(self) -> Iterator[tuple[Taken, bytes]]:
+        """What is there of the stream now. Each buffer is the driver's again at once."""
         try:
             while not self._ended and (taken := self._stream.take()):
+                data = bytes(self._stream.maps[taken.index][: taken.used])
                 self._ended = bool(taken.flags & v4l2.BUF_LAST)
-                yield taken
                 self._stream.put(taken.index)
+                yield taken, data
         except BrokenPipeError:
             self._ended = True
 
-    def _unit(self, taken: Taken) -> AccessUnit | None:
-        data = bytes(self._stream.maps[taken.index][: taken.used])
+    def _unit(self, taken: Taken, data: bytes) -> AccessUnit | None:
         pts = self._pts(taken.capture_us)
         if self._pixel != "H264":
             return _unit(data, pts, bool(taken.flags & v4l2.BUF_KEYFRAME)) if data and pts is not None else None
-        if taken.flags & v4l2.BUF_ERROR or pts is None or not h264.has_picture(data):
-            self._whole(data)  # keeps the parameter sets, which came without their picture: that one was skipped
-            self._key_due = self._key_due or bool(data)
+        whole, key = self._whole(data)
+        if not data or pts is None or taken.flags & v4l2.BUF_ERROR or not h264.has_picture(data):
+            self._key_due = self._key_due or bool(data)  # parameter sets without their picture: that one was skipped
             return None
-        data, key = self._whole(data)
-        return _unit(self._with_rate(data) if key else data, pts, key)
+        return _unit(self._with_rate(whole) if key else whole, pts, key)
 
     def _pts(self, capture_us: int) -> int | None:
         """And forget the pictures before that one: units come in order, so those were skipped."""

@@ -144,12 +144,12 @@ def first_unit(back_end: BackEnd, width: int, height: int, fps: int, bitrate_bps
 
 def test_the_bitrate_follows_within_two_seconds(back_end: BackEnd, pictures: Iterator[Frame]) -> None:
     encoder = back_end.open(*SIZE, FPS, 2_000_000, 1000)
-    for wanted in (2_000_000, 500_000, 1_600_000, 800_000):
+    for wanted in (500_000, 1_600_000, 800_000):
         encoder.bitrate_bps = wanted
         for frame in itertools.islice(pictures, 2 * FPS):
             encoder.encode(frame)
-        size = sum(unit.packet.size for frame in itertools.islice(pictures, 3 * FPS) for unit in encoder.encode(frame))
-        assert size * 8 / 3 == pytest.approx(wanted, rel=0.1)
+        size = sum(unit.packet.size for frame in itertools.islice(pictures, 2 * FPS) for unit in encoder.encode(frame))
+        assert size * 8 / 2 == pytest.approx(wanted, rel=0.1)
         assert encoder.bitrate_bps == wanted
     encoder.bitrate_bps = 90_000_000
     assert encoder.bitrate_bps == 2_000_000, "what it was opened with is the ceiling"

@@ -195,3 +195,8 @@ def test_pictures_are_taken_where_another_device_left_them(codec: Codec) -> None
 def test_a_camera_whose_rows_do_not_suit_is_said(codec: Codec) -> None:
     with pytest.raises(EncoderError, match=r"wants rows of 704 bytes, and the camera's are 642$"):
         opened(codec, imports=Picture(WIDTH, HEIGHT, "YUYV", 642, 642 * HEIGHT))
+
+
+def test_parameter_sets_that_cannot_be_read_go_on_as_they_are() -> None:
+    good, bad = h264.SpsRate(FPS, 13), b"\0\0\0\1\x67\x64\0garbage\0\0\0\1\x65abc"
+    assert good(bad) == bad
