@@ -17,6 +17,7 @@ import pytest
 
 from firmware.model import Camera, Flow, dump_flow
 from firmware.urls import parse_output, parse_source
+from hw.systemd import EVENTS
 from tests.conftest import WaitFor
 from tests.units.booted import Booted
 
@@ -158,14 +159,17 @@ def test_the_pages_cannot_read_a_secret(on_air: Booted) -> None:
     assert on_air.within(main, "ls", "/var/lib/pressbox/secrets").stdout == ""
 
 
-def test_the_journal_has_fields(on_air: Booted, wait_for: WaitFor) -> None:
-    def told() -> list[dict[str, Any]]:
-        lines = on_air.run("journalctl", "--no-pager", "-o", "json", "SYSLOG_IDENTIFIER=pressbox", check=False).stdout.splitlines()
+def test_the_journal_knows_flow_and_event(on_air: Booted, wait_for: WaitFor) -> None:
+    def told(*matches: str) -> list[dict[str, Any]]:
+        lines = on_air.run("journalctl", "--no-pager", "-o", "json", *matches, check=False).stdout.splitlines()
         return [json.loads(line) for line in lines]
 
-    entries = wait_for(lambda: [entry for entry in told() if entry.get("LOGGER", "").startswith("pressbox")], 30, "an entry of media")
-    assert {entry["_SYSTEMD_UNIT"] for entry in entries} == {"pressbox-media.service"}
-    assert not [entry["MESSAGE"] for entry in told() if "Traceback" in entry["MESSAGE"]]
+    on_air.run("pkill", "-KILL", "-f", "firmware.capture.worker")
+    match = (f"MESSAGE_ID={EVENTS['worker-restarted']}", "PRESSBOX_FLOW=box")
+    (entry, *_) = wait_for(lambda: told(*match), 30, "the end of the camera's worker, as an event of its flow")
+    assert entry["MESSAGE"].startswith("pressbox.child: camera of box ended (signal 9)")
+    assert (entry["_SYSTEMD_UNIT"], entry["PRIORITY"], entry["LOGGER"]) == ("pressbox-media.service", "4", "pressbox.child")
+    assert not [one["MESSAGE"] for one in told("SYSLOG_IDENTIFIER=pressbox") if "Traceback" in one["MESSAGE"]]
 
 
 def test_a_parent_that_hangs_is_killed_by_its_watchdog_and_all_is_back(on_air: Booted, wait_for: WaitFor) -> None:
