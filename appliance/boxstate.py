@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from appliance.lights import Air, BoxState, Doing, Fault, In, Path
 from firmware.model import Camera, Flow
 from firmware.status import CaptureStatus, EndStatus, FlowStatus
+from hw.network import Network
 from hw.strain import Finding
 
 JUST_NOW_S = 10.0  # how long a loss keeps a path at "repairing"
@@ -41,13 +42,6 @@ class Told:
 
 
 @dataclass(frozen=True)
-class Network:
-    link: bool = True
-    way_out: bool = True
-    login: bool = False
-
-
-@dataclass(frozen=True)
 class Known:
     """All that the state is made of."""
 
@@ -55,6 +49,7 @@ class Known:
     doing: Doing = "running"
     engine_silent_s: float = 0.0
     network: Network = field(default_factory=Network)
+    login: bool = False  # the network wants one
     findings: tuple[Finding, ...] = ()
     alarms: int = 0  # raised now
     seen: frozenset[Fault] = frozenset()  # faults that somebody acknowledged
@@ -152,7 +147,7 @@ def faults(known: Known) -> list[Fault]:
     carried = any(path in CONNECTED for path in path_states(told))
     found: list[Fault] = [_OF_FINDING[one.kind] for one in known.findings if one.kind in _OF_FINDING]
     if not carried:  # a network that carries the picture is no fault
-        found += ["link"] if not network.link else ["login"] if network.login else ["way-out"] if not network.way_out else []
+        found += ["link"] if not network.link else ["login"] if known.login else ["way-out"] if not network.way_out else []
     if any(end.state == "failed" and end.protocol.startswith("srt") for _, end in path_ends(told) if end is not None) and runs(told):
         found.append("refused")
     if no_camera(told):

@@ -11,22 +11,23 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from appliance.boxstate import JUST_NOW_S, Known, Network, Told, faults
+from appliance.boxstate import JUST_NOW_S, Known, Told, faults
 from appliance.lights import Doing, Fault
 from firmware.alarms.board import Board, board_path
 from firmware.alarms.world import Stamp, copy_of, read_copy, stamp
+from firmware.boxwatch import BoxStatus
 from firmware.model import Camera, Flow, FlowError
 from firmware.places import Places
 from firmware.status import STALE_S, CaptureStatus, FlowStatus, read_snapshot
-from hw.health import Health
-from hw.strain import Finding, Watch
+from hw.network import Network, read_network
+from hw.strain import Finding
 
 T = TypeVar("T", bound=msgspec.Struct)
 
 FORGOTTEN_S = 60.0  # a flow that nobody wants and that tells nothing
 ENGINE_SILENT_S = 5.0  # it writes something every second
 STARTING_S = 60.0
-NETWORK_EVERY_S = 2.0
+BOX_HOLDS_S = 20.0
 FOLDER_EVERY_S = 1.0
 DOING_HOLDS_S = 15.0
 
@@ -84,15 +85,14 @@ class Look:
         self._patience_s = patience_s
         self._began_s = began_s - (STARTING_S - patience_s)
         self._board = File(board_path(places.run), Board)
-        self._health = File(places.run / "box.json", Health)
+        self._box = File(places.box, BoxStatus)
         self._doing = File(places.run / "doing.json", Doings)
         self._flows: dict[str, File[FlowStatus]] = {}
         self._captures: dict[str, File[CaptureStatus]] = {}
         self._definitions: dict[str, tuple[Flow, bool]] = {}
         self._store_stamp: Stamp | None = None
-        self._looked_s = self._folder_s = float("-inf")
+        self._folder_s = float("-inf")
         self._network = Network()
-        self._strain = Watch()
         self._findings: tuple[Finding, ...] = ()
         self._heard_s = float("-inf")
         self._live: tuple[str, float] | None = None  # name and start of the flow whose camera was seen
@@ -132,19 +132,14 @@ class Look:
             self._find_flows()
             self._doing.look(now_s)
             self._board.look(now_s)
-            before = self._health.changed_s
-            self._health.look(now_s)
-            if self._health.changed_s != before and self._health.value is not None:
-                self._findings = tuple(self._strain.push(self._health.value, int(now_s * 1e9)))
-            if self._health.fresh(now_s, 20.0) is None:
-                self._findings = ()
-        if now_s - self._looked_s >= NETWORK_EVERY_S:
-            self._looked_s = now_s
-            self._network = read_network(self.root)
+            self._box.look(now_s)
+            box = self._box.fresh(now_s, BOX_HOLDS_S)
+            self._findings = tuple(box.findings) if box else ()
+            self._network = box.network if box and box.network else read_network(self.root)
         for name, file in self._flows.items():
             file.look(now_s)
             self._captures[name].look(now_s)
-        news = [self._board.changed_s, self._health.changed_s, *(file.changed_s for file in self._flows.values())]
+        news = [self._board.changed_s, self._box.changed_s, *(file.changed_s for file in self._flows.values())]
         self._heard_s = max(self._heard_s, *news)
 
     def _what_it_does(self, now_s: float) -> Doing:
@@ -220,30 +215,3 @@ class Look:
             losses.append((now_s, troubles))
             while now_s - losses[0][0] > JUST_NOW_S:
                 losses.popleft()
-
-
-def read_network(root: Path = Path("/")) -> Network:
-    """Whether any link but the loopback is up, and whether there is a way out over one."""
-    return Network(link=_has_link(root / "sys/class/net"), way_out=_has_default_route(root / "proc/net"))
-
-
-def _has_link(folder: Path) -> bool:
-    with suppress(OSError):
-        for one in folder.iterdir():
-            with suppress(OSError, ValueError):
-                if one.name != "lo" and int((one / "carrier").read_text()):
-                    return True
-    return False
-
-
-def _has_default_route(folder: Path) -> bool:
-    with suppress(OSError):
-        rows = [row.split() for row in (folder / "route").read_text().splitlines()[1:]]
-        if any(len(row) > 7 and row[1] == row[7] == "00000000" and row[0] != "lo" for row in rows):
-            return True
-    with suppress(OSError):
-        rows = [row.split() for row in (folder / "ipv6_route").read_text().splitlines()]
-        return any(
-            len(row) > 9 and row[0] == "0" * 32 and row[1] == "00" and row[9] != "lo" and not int(row[8], 16) & 0x200 for row in rows
-        )
-    return False

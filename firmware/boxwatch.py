@@ -10,6 +10,7 @@ import msgspec
 from firmware.places import Places
 from firmware.status import write_snapshot
 from hw.health import Finding, Health, StepDown, Watch, read_health
+from hw.network import Network, read_network
 
 EVERY_S = 5.0
 
@@ -20,6 +21,7 @@ class BoxStatus(msgspec.Struct, kw_only=True):
     findings: list[Finding]
     level: int = 0  # how much less is asked of the board: 0 nothing less, to 3
     why: str = ""  # that level
+    network: Network | None = None
 
 
 class BoxWatch:
@@ -41,5 +43,12 @@ class BoxWatch:
         health = read_health(self._root, self._places.state)
         findings = self._watch.push(health, now_ns)
         level = self._step_down.push(health, now_ns)
-        self.status = BoxStatus(at=time.time(), health=health, findings=findings, level=level, why=self._step_down.why)
+        self.status = BoxStatus(
+            at=time.time(),
+            health=health,
+            findings=findings,
+            level=level,
+            why=self._step_down.why,
+            network=read_network(self._root),
+        )
         write_snapshot(self._places.box, self.status)

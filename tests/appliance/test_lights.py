@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from appliance.boxstate import Known, Network, Told, box_state, camera_state, path_states
+from appliance.boxstate import Known, Told, box_state, camera_state, path_states
 from appliance.lights import HELD, LAMPS, NUMBERS, ORDER, TABLE, Air, BoxState, Doing, Fault, In, Lamp, Path, show, system
 from firmware.model import Camera, Flow, UdpOutput
 from firmware.status import CaptureStatus, EndStatus, FlowStatus
+from hw.network import Network
 from hw.rhythm import OFF, SOLID, Pattern, Rhythm
 from hw.strain import RULES, Finding
 
@@ -138,7 +139,8 @@ knowns = st.builds(
     told=told,
     doing=st.sampled_from(get_args(Doing)),
     engine_silent_s=st.sampled_from([0.0, 60.0]),
-    network=st.builds(Network, st.booleans(), st.booleans(), st.booleans()),
+    network=st.builds(Network, st.booleans(), st.booleans()),
+    login=st.booleans(),
     findings=findings,
     alarms=st.sampled_from([0, 2]),
     seen=st.sets(st.sampled_from(get_args(Fault))).map(frozenset),

@@ -13,14 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from appliance.paneld import Paneld
-from appliance.panellook import Look, read_network
+from appliance.paneld import Paneld, let_go
+from appliance.panellook import Look
 from appliance.panelstatus import identify, read_panel_status, set_dark, take_request
 from appliance.service import Service
 from firmware.alarms.board import read_acknowledgements
 from firmware.audit import Audit
+from firmware.boxwatch import BoxStatus
 from firmware.model import Camera, Flow, UdpOutput
 from firmware.places import Places
+from firmware.status import write_snapshot
+from hw.health import Finding, Health
+from hw.network import Network, read_network
 
 from .paneling import PANEL, Stepped, alarmed, captured, live
 
@@ -118,6 +122,34 @@ def test_faults_of_the_network_and_their_numbers(places: Places, panel: Stepped,
     flashes = sum(later["sys"] > earlier["sys"] for (_, earlier), (_, later) in pairwise(panel.run(2 * 2.7)))
     assert panel.states["sys"] == "link"
     assert flashes in (3, 4, 5), "two in each 2.7 s"
+
+
+def test_what_the_box_tells_of_itself(places: Places, panel: Stepped) -> None:
+    """A panel in a network of its own sees no link; who watches the box does."""
+    weak = Finding("under-voltage", "fault", "The power supply is too weak.", 0)
+
+    def told(*findings: Finding) -> None:
+        write_snapshot(places.box, BoxStatus(at=time.time(), health=Health(), findings=list(findings), network=Network(link=False)))
+
+    panel.told(told)
+    assert panel.states["sys"] == "link"
+    panel.told(lambda: told(weak))
+    assert panel.states["sys"] == "power", "causes come before what they cause"
+    panel.renew = [lambda: alarmed(places)]
+    panel.run(25)
+    assert panel.states["sys"] == "running", "what is old says nothing"
+
+
+def test_a_machine_without_any_link_to_look_at(tmp_path: Path) -> None:
+    assert read_network(tmp_path) == Network(link=True, way_out=True)
+    six = tmp_path / "proc/net/ipv6_route"
+    six.parent.mkdir(parents=True)
+    six.write_text(f"{'0' * 32} 00 {'0' * 32} 00 {'fe80' + '0' * 27 + '1'} 00000400 00000001 00000000 00000003     eth0\n")
+    link = tmp_path / "sys/class/net/eth0"
+    link.mkdir(parents=True)
+    assert read_network(tmp_path) == Network(link=False, way_out=False), "a link that is down tells no carrier"
+    (link / "carrier").write_text("1\n")
+    assert read_network(tmp_path) == Network(link=True, way_out=True)
 
 
 def test_a_press_acknowledges_what_flashes_and_what_is_raised(places: Places, panel: Stepped, board: Path, wait_for: Wait) -> None:
@@ -225,6 +257,17 @@ def test_night_dims(places: Places, panel: Stepped) -> None:
     (places.state / "panel.toml").write_text(PANEL + "[light]\nbrightness = 50\n")
     panel.run(0.5)
     assert panel.pin(5).state == pytest.approx(0.5)
+
+
+def test_what_a_killed_panel_left_lit_is_left_to_the_kernel(places: Places, tmp_path: Path) -> None:
+    folder = tmp_path / "sys/class/leds/pressbox:red:on-air"
+    folder.mkdir(parents=True)
+    for name, text in (("brightness", "1"), ("max_brightness", "1"), ("trigger", "[none] timer")):
+        (folder / name).write_text(text)
+    assert let_go(places, tmp_path) == 0
+    assert ((folder / "brightness").read_text(), (folder / "trigger").read_text()) == ("0", "none")
+    (places.state / "panel.toml").write_text('[lamps.sys]\nled = "gone"\n')
+    assert let_go(places, tmp_path) == 0
 
 
 def test_the_process_tells_what_it_shows_and_ends_with_its_parent(places: Places, wait_for: Wait) -> None:
