@@ -12,6 +12,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,9 @@ from firmware.alarms.world import Stamp, stamp
 from firmware.places import Places
 from hw import systemd
 from hw.button import Button
+from hw.leds import fall_back
 from hw.panel import Panel, Playing
+from hw.wiring import found_leds
 
 LOOK_S = 0.2
 TELL_S = 1.0
@@ -214,9 +217,14 @@ def seen_now(places: Places, root: Path = Path("/")) -> PanelStatus:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m appliance.paneld", description="Show on the lamps how this box is; heed its button.")
     parser.add_argument("--with-parent", action="store_true", help="end when the process that started this one ends, however it ends")
+    parser.add_argument(
+        "--let-go", action="store_true", help="leave the kernel's LEDs to the kernel, after a panel that was killed, and end"
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(format="panel: %(message)s", level=logging.INFO)
     places = Places.from_environment()
+    if options.let_go:
+        return let_go(places)
     places.create()
     ending: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -226,6 +234,20 @@ def main(arguments: list[str] | None = None) -> int:
         return run(paneld, ending, with_parent=options.with_parent)
     finally:
         paneld.close()
+
+
+def let_go(places: Places, root: Path = Path("/")) -> int:
+    """A LED keeps what was written there last, and nobody would know how old that is. Pins are let go by the kernel itself."""
+    try:
+        lamps = read_panel(places.state, root).lamps
+    except PanelFileError as error:
+        log.warning("%s", error)
+        lamps = found_leds(root)
+    for lamp in lamps.values():
+        with suppress(OSError):
+            if lamp.led:
+                fall_back(lamp, root)
+    return 0
 
 
 def run(paneld: Paneld, ending: list[int], *, with_parent: bool) -> int:

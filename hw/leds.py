@@ -54,8 +54,7 @@ class Led:
 
     def close(self) -> None:
         """Leave it to the kernel again."""
-        with suppress(LedError):
-            self._write("brightness", "0")
+        with suppress(OSError):
             fall_back(self.wiring, self._folder.parents[3])
 
     def _write(self, name: str, text: str) -> None:
@@ -68,14 +67,14 @@ class Led:
 def fall_back(wiring: LampWiring, root: Path = Path("/")) -> None:
     """Have the kernel play on alone, whoever wrote there last. OSError where that cannot be."""
     folder = root / "sys/class/leds" / wiring.led
+    (folder / "brightness").write_text("0")  # which ends a trigger, too
     (folder / "trigger").write_text(wiring.fallback)
-    if wiring.fallback == "timer":
-        (folder / "delay_on").write_text(str(SLOW_MS))
-        (folder / "delay_off").write_text(str(SLOW_MS))
-    elif wiring.fallback == "pattern":
-        (folder / "pattern").write_text(PATTERN)
-    elif wiring.fallback == "none":
-        (folder / "brightness").write_text("0")
+    with suppress(PermissionError):  # a trigger makes its files anew, for root alone; it then plays at its own pace
+        if wiring.fallback == "timer":
+            (folder / "delay_on").write_text(str(SLOW_MS))
+            (folder / "delay_off").write_text(str(SLOW_MS))
+        elif wiring.fallback == "pattern":
+            (folder / "pattern").write_text(PATTERN)
 
 
 def _names(folder: Path) -> str:
