@@ -25,6 +25,7 @@ from appliance.panellook import Look
 from appliance.panelstatus import LampStatus, PanelStatus, identifying, is_dark, write_panel
 from appliance.panelwords import why
 from firmware.alarms.world import Stamp, stamp
+from firmware.alone import hold
 from firmware.places import Places
 from hw import systemd
 from hw.button import Button
@@ -229,6 +230,12 @@ def main(arguments: list[str] | None = None) -> int:
     ending: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, _: ending.append(number))
+    while hold(places.run / "panel.lock") is None:
+        if not options.with_parent:
+            print(f"panel: another panel runs with {places.run}", file=sys.stderr)
+            return 1
+        if ending or select.select([sys.stdin], [], [], AGAIN_S)[0]:  # the box's own service drives the lamps; this one stands by
+            return 0
     paneld = Paneld(places, time.monotonic())
     try:
         return run(paneld, ending, with_parent=options.with_parent)

@@ -280,6 +280,8 @@ def test_the_process_tells_what_it_shows_and_ends_with_its_parent(places: Places
         told = wait_for(lambda: (told := read_panel_status(places)) and told.identify and told, 10, "identify")
         assert told.lamps["sys"].state == "identify"  # type: ignore[attr-defined]
         assert told.lamps["sys"].wired == "GPIO17 GPIO27 GPIO22"  # type: ignore[attr-defined]
+        second = subprocess.run(command[:-1], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=20)
+        assert (second.returncode, "another panel runs" in second.stderr) == (1, True)
         assert process.stdin
         process.stdin.close()
         assert process.wait(10) == 0
