@@ -141,7 +141,17 @@ def open_camera(text: str, wish: Wish) -> Camera:
     if kind == "argus":
         from hw.camera.jetson import JetsonCamera
 
-        return JetsonCamera(int(what), wish.width, wish.height, wish.fps)
+        return JetsonCamera(
+            int(what),
+            wish.width,
+            wish.height,
+            wish.fps,
+            encode=wish.coded,
+            bitrate_bps=wish.bitrate_bps,
+            gop_ms=wish.gop_ms,
+            rotation=wish.rotation,
+            exposure_us=wish.exposure_us or None,
+        )
     if kind == "rtsp":
         from hw.camera.rtsp import RtspCamera
 
