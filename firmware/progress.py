@@ -17,7 +17,7 @@ class Progress:
 
     def __init__(self, flow: Flow, now_ns: int) -> None:
         self._patience_ns = PATIENCE_NS + 2_000_000 * (flow.window_ms + flow.failover_ms)
-        self._came = self._went = (0, 0)  # the worker's pid, and packets
+        self._pid = self._came = self._went = 0  # of the snapshot before: the worker, and packets
         self._idle_since_ns: int | None = None  # while something comes and nothing goes
         self.progressed_ns = now_ns
 
@@ -25,15 +25,18 @@ class Progress:
         if status is None or not status.pid:  # no worker, and the parent knows why
             self._idle_since_ns, self.progressed_ns = None, now_ns
             return
-        came = status.pid, sum(end.packets for end in status.sources)
-        went = status.pid, sum(end.packets for end in status.outputs)
-        to_send = status.picture in ("live", "slate") or came != self._came
+        before, self._pid = self._pid, status.pid
+        came, self._came = self._came, sum(end.packets for end in status.sources)
+        went, self._went = self._went, sum(end.packets for end in status.outputs)
+        if before != status.pid:  # that it started is no progress: it may hang each time
+            self._idle_since_ns = None
+            return
+        to_send = status.picture in ("live", "slate") or self._came != came
         to_whom = any(end.state == "connected" for end in status.outputs)
-        if went != self._went or not (to_send and to_whom):
+        if self._went != went or not (to_send and to_whom):
             self._idle_since_ns, self.progressed_ns = None, now_ns
         elif self._idle_since_ns is None:
             self._idle_since_ns = now_ns
-        self._came, self._went = came, went
 
     def is_stalled(self, now_ns: int) -> bool:
         """Packets come, somebody is there to get them, and nothing goes."""

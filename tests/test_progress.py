@@ -67,6 +67,12 @@ def test_a_received_flow_without_a_sender_is_none_and_one_that_keeps_what_it_get
     assert progress.is_stalled(now_ns)
 
 
+def test_a_worker_that_starts_again_and_again_and_hangs_each_time_is_no_progress() -> None:
+    progress, now_ns = watched([status(n * 10, pid=n + 1) for n in range(100)])
+    assert not progress.is_stalled(now_ns), "its snapshots' age tells that"
+    assert progress.progressed_ns == 0
+
+
 def test_no_worker_is_the_parents_to_know() -> None:
     progress, now_ns = watched([status(9, pid=0) for _ in range(100)] + [None] * 5)
     assert not progress.is_stalled(now_ns)
