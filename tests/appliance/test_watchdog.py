@@ -21,7 +21,7 @@ from tests.lab.recorder import Recorder
 
 ROOT = Path(__file__).parents[2]
 CAMERA = {"protocol": "camera", "name": "camera", "width": 320, "height": 180, "video_bps": 300_000, "preset": "ultrafast"}
-PATIENCE_NS = 12_000_000_000
+PATIENCE_NS = 5_000_000_000
 # the engine as it is, but that it gives up hope sooner
 RUN = f"""
 import sys
@@ -92,4 +92,4 @@ def hanging_workers(engine: int) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
-        assert len(stopped) > 1, "the engine started it anew, and that did not help"
+        assert stopped
