@@ -61,7 +61,7 @@ class Adapt:
 
     def _decide(self, told: list[Lane]) -> None:
         if self.policy == "best":
-            chosen = max([lane for lane in told if not lane.late_ns < LATE_NS] or told, key=lambda lane: lane.limit_bps)
+            chosen = max([lane for lane in told if lane.late_ns < LATE_NS] or told, key=lambda lane: lane.limit_bps)
         else:
             chosen = min(told, key=lambda lane: lane.limit_bps)
         self.bitrate_bps = int(chosen.limit_bps) // STEP_BPS * STEP_BPS if chosen.limit_bps < self.ceiling_bps else self.ceiling_bps

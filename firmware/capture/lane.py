@@ -39,9 +39,10 @@ from dataclasses import dataclass
 S = 1_000_000_000
 WINDOW_NS = 400_000_000  # over which rates are told
 QUEUE_SHARE = 0.25  # of the latency beyond the round trip that a queue may take,
-LEAST_QUEUE_MS, MOST_QUEUE_MS = 30.0, 150.0  # but between these
+LEAST_QUEUE_MS, MOST_QUEUE_MS = 30.0, 120.0  # but between these
 LATE_SHARE = 0.7  # of it: a longer queue makes all late that is sent now
 ACK_MS = 20.0  # age of the oldest packet on an idle link, beyond the round trip: acknowledgements come every 10 ms
+MANY = 7.0  # one packet in e to this, a thousand, needs more turns than are allowed for
 KEEP = 0.92  # of what is carried, kept at a fall
 DRAIN_MS = 1500.0  # a queue of so long is drained in about the time that it is long
 LOSS_TROUBLE = 0.10  # asked for again, beyond the normal
@@ -57,6 +58,7 @@ CAUTION = 3  # holds, until the knee is forgotten
 BAND_NS = 3 * S  # with a queue that is no trouble yet, before the climb goes on all the same
 DOUBLE, QUICK, SLOW = math.log(2), math.log(1.3), math.log(1.04)  # climbs, each second
 NEAR, BEYOND = 0.8, 1.12  # of the knee: where the climb is slow
+VARIES = 0.15  # of a normal delay: a longer way varies more
 FORGETS = 0.98  # a look: of a normal that is worse than what is seen
 LATE_NS = 1 * S
 
@@ -136,20 +138,21 @@ class Lane:
         self._least_rtt_ms: float | None = None
         self._before_sent_bps = self._worst_loss = 0.0  # as the trouble began
         self._normal_ms = self._normal_loss = 0.0  # what less bitrate did not cure: delay beyond the least, and loss
-        self._knee_bps = self._former_bps = self._wire_bps = 0.0  # carried when it last fell: the picture's part, and all. 0: forgotten
+        self._knee_bps = self._wire_bps = 0.0  # carried when it last fell: the picture's part, and all. 0: forgotten
         self._hold_ns = HOLD_NS
         self._before_bps: float | None = None  # the limit when the present trouble began
-        self._trouble_ns = self._began_ns = self._returned_ns = self._fell_ns = self._calm_ns = -LONGEST_HOLD_NS * (1 + CAUTION)
+        self._trouble_ns = self._began_ns = self._returned_ns = self._fell_ns = self._calm_ns = self._lossy_ns = -LONGEST_HOLD_NS * (
+            1 + CAUTION
+        )
         self._proof: tuple[int, float, float] | None = None  # since when the last fall should show, and queue and loss then
 
     def look(self, path: Path, now_ns: int) -> None:
         since_ns, self._now_ns = min(now_ns - self._now_ns, S), now_ns
         self._measure(path)
-        soon_ms = self._queue_ms + 2 * self._buffer_rise if self._loss == 0 and self._buffer_rise > LEAST_QUEUE_MS else 0.0
-        if max(self._queue_ms, soon_ms) > self._allowed_ms or self._lossy:
+        if self._is_trouble():
             self._on_trouble(path)
         elif self._before_bps is not None:
-            if self._queue_ms < self._allowed_ms / 2:
+            if self._queue_ms < self._allowed_ms / 2 or now_ns - self._trouble_ns > BAND_NS:
                 self._on_end_of_trouble(path)
         elif now_ns - self._trouble_ns >= self._hold_ns and (
             self._queue_ms < self._allowed_ms / 3 or now_ns - max(self._calm_ns, self._trouble_ns) > BAND_NS
@@ -171,23 +174,31 @@ class Lane:
             samples.popleft()
         self._sent_bps, self._loss, self._carried_bps = _between(samples[0], sample)
         self._lately_bps = _between(samples[max(len(samples) - 2, 0)], sample)[2]
+        if self._loss > 0:
+            self._lossy_ns = now_ns
         rtt_ms, buffer_ms = path.rtt_ms or 0.0, path.buffer_ms or 0.0
         self._rtt_rise, self._rtt_ms = rtt_ms - self._rtt_ms, rtt_ms
         self._buffer_rise, self._buffer_ms = buffer_ms - self._buffer_ms, buffer_ms
         least = self._least_rtt_ms = min(rtt_ms, self._least_rtt_ms if self._least_rtt_ms is not None else rtt_ms)
-        repairs_ms = 2 * least + ACK_MS if self._loss > 0 else 0.0  # packets that are sent again are old without a queue
+        turns = max(2.0, MANY / -math.log(min(self._normal_loss, 0.9)) if self._normal_loss else 0.0)
+        repairs_ms = turns * least + ACK_MS if now_ns - self._lossy_ns < S else 0.0  # sent again: old without a queue
         queue_ms = max(rtt_ms - least, buffer_ms - least - ACK_MS - repairs_ms)
         self._normal_ms = min(self._normal_ms, max(queue_ms, self._normal_ms * FORGETS))
         self._normal_loss = min(self._normal_loss, max(self._loss, self._normal_loss * FORGETS))
         self._queue_ms = queue_ms - self._normal_ms
         latency_ms = path.latency_ms or 500.0
         self._room_ms = max(latency_ms - least - self._normal_ms, LEAST_QUEUE_MS)
-        self._allowed_ms = min(max(self._room_ms * QUEUE_SHARE, LEAST_QUEUE_MS), MOST_QUEUE_MS)
+        self._allowed_ms = min(max(self._room_ms * QUEUE_SHARE, LEAST_QUEUE_MS), MOST_QUEUE_MS) + VARIES * self._normal_ms
         self.late_ns = self.late_ns + WINDOW_NS // 4 if buffer_ms > latency_ms else 0
 
     @property
+    def _full(self) -> bool:
+        return self._carried_bps < SATURATED * self._sent_bps
+
+    @property
     def _lossy(self) -> bool:
-        return self._loss > self._normal_loss * 1.25 + LOSS_TROUBLE
+        packets = self._samples[-1].packets - self._samples[0].packets
+        return self._loss > self._normal_loss * 1.25 + LOSS_TROUBLE + 1 / math.sqrt(max(packets, 1))  # of few packets chance says much
 
     @property
     def _all_late(self) -> bool:
@@ -198,44 +209,47 @@ class Lane:
 
     # down
 
+    def _is_trouble(self) -> bool:
+        soon_ms = self._queue_ms + 2 * self._buffer_rise if self._loss == 0 and self._buffer_rise > LEAST_QUEUE_MS else 0.0
+        if self._lossy or (self._full and soon_ms > self._allowed_ms):
+            return True
+        # A way that only grew longer is as well as before: it must be much
+        return self._queue_ms > self._allowed_ms * (1.0 if self._full or self._before_bps is not None else 1.5)
+
     def _on_trouble(self, path: Path) -> None:
         self._trouble_ns = self._now_ns
+        if self._before_bps is None:
+            self._begin(path)
         if self._now_ns - self._began_ns < WINDOW_NS:
             self._worst_loss = max(self._worst_loss, self._loss)
-        full = self._carried_bps < SATURATED * self._sent_bps
-        if self._before_bps is None:
-            if not full and not self._lossy and self._queue_ms < 1.5 * self._allowed_ms:
-                return  # it may be the way that grew longer
-            self._before_bps, self._began_ns = self.limit_bps, self._now_ns
-            self._before_sent_bps, self._worst_loss = self._sent_bps, 0.0
-            self._fall(path, min(self._carried_bps, self._lately_bps) if self._loss == 0 else self._carried_bps)
-            if not NEAR <= self._knee_bps / (self._former_bps or 1) <= 1 / NEAR:
-                self._hold_ns = HOLD_NS
-            else:
-                self._hold_ns = min(self._hold_ns * 2, LONGEST_HOLD_NS)
-            self.falls += 1
-        elif (self._all_late or (self._still_grows() and self._waiting_ms(path) > self._room_ms)) and self.limit_bps > self.floor_bps:
-            self._fell_ns, self._proof = self._now_ns, None
-            if self._loss == 0 and self._lately_bps < self._wire_bps:
-                self._wire_bps, self._knee_bps = self._lately_bps, self._video(path, self._lately_bps)
-            self.limit_bps, self.why = (
-                self.floor_bps,
-                f"{path.name} holds so much back that all comes too late: down to {mbit(self.floor_bps)}",
-            )
-        elif full and self._still_grows() and not (self._is_noise and self._sent_bps < self._left_over_bps):
-            self._fall(path, self._lately_bps if self._loss == 0 else max(self._carried_bps, LEAST_STEP * self._wire_bps))
+        if self._loss == 0 and self._buffer_rise > 0 and self._lately_bps < self._wire_bps:
+            self._wire_bps, self._knee_bps = self._lately_bps, self._video(path, self._lately_bps)
+        if self._began_ns < self._now_ns and self.limit_bps > self.floor_bps:
+            if self._all_late or (self._still_grows() and self._waiting_ms(path) > self._room_ms):
+                self._fall_to_floor(path)
+            elif self._full and self._still_grows() and not (self._is_noise and self._sent_bps < self._left_over_bps):
+                self._fall(path, self._lately_bps if self._loss == 0 else max(self._carried_bps, LEAST_STEP * self._wire_bps))
         self._prove(path)
+
+    def _begin(self, path: Path) -> None:
+        self._before_bps, self._began_ns = self.limit_bps, self._now_ns
+        self._before_sent_bps, self._worst_loss = self._sent_bps, 0.0
+        former_bps = self._knee_bps
+        self._fall(path, min(self._carried_bps, self._lately_bps) if self._loss == 0 else self._carried_bps)
+        again = former_bps and NEAR <= self._knee_bps / former_bps <= 1 / NEAR
+        self._hold_ns = min(self._hold_ns * 2, LONGEST_HOLD_NS) if again else HOLD_NS
+        self.falls += 1
 
     def _still_grows(self) -> bool:
         since_ns = self._now_ns - self._fell_ns
         if self._loss == 0:  # then the age of the oldest packet says it at once
-            return self._buffer_rise > 0 and (since_ns >= AGAIN_NS or self._lately_bps < 0.8 * self._wire_bps)
+            return self._buffer_rise > 0
         return since_ns >= 2 * AGAIN_NS + 1.5e6 * min(self._rtt_ms, 500) and self._rtt_rise > -0.5
 
     @property
     def _is_noise(self) -> bool:
         """Loss without a queue: the link is noisy, or somebody polices its rate."""
-        return self._queue_ms <= self._allowed_ms
+        return self._queue_ms <= self._allowed_ms and self._rtt_ms - (self._least_rtt_ms or 0) - self._normal_ms < self._allowed_ms / 3
 
     @property
     def _left_over_bps(self) -> float:
@@ -255,12 +269,17 @@ class Lane:
         assert self._before_bps is not None  # noqa: S101
         sudden = self._loss == 0 and wire_bps < SUDDEN * self._sent_bps  # the next look knows more
         target = self.floor_bps if self._all_late or sudden else self._video(path, wire_bps * (KEEP - max(self._queue_ms, 0.0) / DRAIN_MS))
-        self._former_bps, self._knee_bps = self._knee_bps, self._video(path, wire_bps)
+        self._knee_bps = self._video(path, wire_bps)
         self._fell_ns, self._wire_bps, self._proof = self._now_ns, wire_bps, None
         if target < self.limit_bps:
             self.limit_bps = target
             delivers = f"delivers {mbit(wire_bps)} Mb/s" if wire_bps > NOTHING_BPS else "delivers nothing"
             self.why = f"{path.name} {delivers}: down to {mbit(target)}"
+
+    def _fall_to_floor(self, path: Path) -> None:
+        self._fell_ns, self._proof = self._now_ns, None
+        self.limit_bps = self.floor_bps
+        self.why = f"{path.name} holds so much back that all comes too late: down to {mbit(self.floor_bps)}"
 
     def _prove(self, path: Path) -> None:
         """Trouble that less bitrate does not cure is none of ours: it becomes the normal."""
@@ -275,12 +294,15 @@ class Lane:
             self._proof = self._now_ns, self._queue_ms, self._loss
             if self._queue_ms < 0.9 * queue_ms if not self._is_noise else self._loss < 0.7 * loss:
                 return
-        elif self._sent_bps > self._left_over_bps or self._loss < 0.5 * self._worst_loss:
+        elif self._sent_bps > self._left_over_bps or self._loss < 0.5 * self._worst_loss or self._now_ns - since_ns < WINDOW_NS:
             return
+        self._take_as_normal(path)
+
+    def _take_as_normal(self, path: Path) -> None:
         was_late = self._all_late
         self._normal_ms += max(self._queue_ms, 0.0)
-        self._normal_loss = max(self._normal_loss, self._loss)
-        before_bps, self._before_bps, self._knee_bps = self._before_bps, None, 0.0
+        self._normal_loss = max(self._normal_loss, self._loss, self._worst_loss if self._is_noise else 0.0)
+        before_bps, self._before_bps, self._knee_bps = self._before_bps or 0.0, None, 0.0
         self._trouble_ns = self._now_ns - self._hold_ns
         if not was_late and before_bps * KEEP > self.limit_bps:
             self.limit_bps = before_bps * KEEP
@@ -291,6 +313,10 @@ class Lane:
     def _on_end_of_trouble(self, path: Path) -> None:
         """The queue is drained. What was carried is known; an outage said nothing of that."""
         assert self._before_bps is not None  # noqa: S101
+        if self._is_noise and self._loss > 0.5 * self._worst_loss > 0:  # it ended by chance
+            if self._now_ns - self._fell_ns > 2 * WINDOW_NS + 1.5e6 * self._rtt_ms:
+                self._take_as_normal(path)
+            return
         before_bps, self._before_bps = self._before_bps, None
         if self._wire_bps < NOTHING_BPS:
             self._knee_bps = 2 * before_bps

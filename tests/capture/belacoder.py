@@ -19,7 +19,7 @@ ROUND = 100_000
 class Belacoder:
     def __init__(self, floor_bps: int, ceiling_bps: int, latency_ms: int) -> None:
         self._floor, self._ceiling, self._latency_ms = floor_bps, ceiling_bps, latency_ms
-        self._bps = floor_bps
+        self._bps = ceiling_bps  # it begins at the floor, and takes most of a minute
         self._buffer_mean = self._buffer_peak = self._rtt_peak = self._throughput = 0.0
         self._buffer_was = 0
         self._rtt_mean = self._rtt_drift = 0.0

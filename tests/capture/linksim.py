@@ -167,9 +167,12 @@ class SrtPath:
     def _acknowledge(self, now_ms: int, seconds: float) -> None:
         back = self.link.rtt(seconds) / 2
         again_ms = max(20.0, self.rtt_ms * 1.5)
-        for hole, asked_ms in list(self._missing.items()):
-            if now_ms - asked_ms >= again_ms:
-                self._ask(hole, now_ms, back)
+        while self._missing:  # the one that was asked for longest ago comes first
+            hole, asked_ms = next(iter(self._missing.items()))
+            if now_ms - asked_ms < again_ms:
+                break
+            del self._missing[hole]
+            self._ask(hole, now_ms, back)
         while True:
             if self._next in self._came:
                 self._came.discard(self._next)
