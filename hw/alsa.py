@@ -145,9 +145,10 @@ class Device:
 
     def _seen_ns(self) -> int:
         """When the last frame that was read came: by the driver's stamp, taken at its interrupt, or the time of the reading."""
-        now_ns = time.monotonic_ns()
         waiting, stamp = c_ulong(), Timespec()
-        if not self.stamped or self._library.snd_pcm_htimestamp(self._pcm, byref(waiting), byref(stamp)) < 0:
+        known = self.stamped and self._library.snd_pcm_htimestamp(self._pcm, byref(waiting), byref(stamp)) == 0
+        now_ns = time.monotonic_ns()
+        if not known:
             return now_ns
         at_ns = stamp.tv_sec * 1_000_000_000 + stamp.tv_nsec
         if not 0 <= now_ns - at_ns <= FRESH_NS:

@@ -45,7 +45,7 @@ class Microphone:
         asked = (int(matched["left"]) - 1, int(matched["right"] or matched["left"]) - 1) if matched["left"] else None
         self._reader = Reader(self._device, max(asked) + 1 if asked else 2)
         opened = self._reader.wait(OPEN_S)
-        self._format, self._channels = opened.format, opened.channels
+        self._format, self._channels, self.stamped = opened.format, opened.channels, opened.stamped
         self._pick = self._check(asked, opened.channels)
         self.name = (
             f"{self._device}, {opened.rate_hz / 1000:g} kHz, {opened.format.name}, channels {self._pick[0] + 1} and {self._pick[1] + 1}"

@@ -11,7 +11,7 @@ from hw.frame import SAMPLE_RATE_HZ, Sound
 
 FLOOR_DB = -96.0  # told of anything softer
 WINDOW = SAMPLE_RATE_HZ // 2
-RMS_STEP = 4  # every fourth sample tells the power as well
+RMS_STEP = 13  # so many samples tell the power as well as all; a prime, in step with no tone
 SILENT_DB, SILENT_S = -60.0, 10
 FULL = 0.999  # of full scale
 CLIPPED_S = 5  # it is said for so long

@@ -92,7 +92,7 @@ def test_a_machine_that_stands_still(stall_s: float, stamp_ms: float | None) -> 
     assert (line.filled > 0) == (stall_s * 1000 > LAG_MS)
 
 
-@pytest.mark.parametrize("loss_ms", [15, 100, 400, -15, -100, -400])
+@pytest.mark.parametrize("loss_ms", [15, 100, 400, 1500, -15, -100, -400])
 def test_a_device_that_leaps_is_followed_at_once_where_its_driver_stamps(loss_ms: float) -> None:
     heard, line = listen(MadeUp(ppm=100, stamp_ms=0.5, losses={20: loss_ms}), 40)
     assert worst_ms(heard.errors_ms) < 5
