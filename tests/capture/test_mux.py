@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from av import Packet
 
 from firmware.capture.mux import PID_AUDIO, PID_PMT, PID_VIDEO, Mux
 from firmware.wire import ts
@@ -13,7 +14,7 @@ from hw.camera.clip import Clip
 from hw.camera.pattern import Pattern
 from hw.encoder.aac import Aac
 from hw.encoder.x264 import X264
-from hw.frame import Frame
+from hw.frame import AccessUnit, Frame
 
 from ..clocks import Clock, no_waiting
 from ..pictures import packets_of, pictures_of, sound_of
@@ -158,3 +159,42 @@ def test_after_a_pause_every_list_holds_its_picture_again(missing: int, film: Ca
         assert all(map(has_its_picture, lists))
         times = [packet.pts for packet in packets_of(b"".join(one.data for one in lists), "audio")]
         assert all(after - before >= 1920 for before, after in itertools.pairwise(times))
+
+
+def unit_of(data: bytes, pts_90k: int = 900_000, key: bool = False) -> AccessUnit:
+    return AccessUnit(Packet(data), pts_90k, key)
+
+
+def payload_of(data: bytes, pid: int) -> bytes:
+    """Of the only PES packet of that PID."""
+    parts = [data[ts.payload_at(data, at) : at + ts.PACKET] for at in range(0, len(data), ts.PACKET) if ts.pid_of(data, at) == pid]
+    return b"".join(parts)
+
+
+@pytest.mark.parametrize("start", [b"\0\0\1", b"\0\0\0\1"])
+def test_an_access_unit_of_a_camera_gets_the_delimiter_that_it_lacks(start: bytes) -> None:
+    bare = start + b"\x65" + bytes(range(1, 200))
+    assert payload_of(Mux().write([unit_of(bare)], []), PID_VIDEO)[14:] == b"\0\0\0\1\x09\xf0" + bare
+    whole = start + b"\x09\x10" + bare
+    assert payload_of(Mux().write([unit_of(whole)], []), PID_VIDEO)[14:] == whole
+
+
+@pytest.mark.parametrize("size", [6, *range(150, 200), 65_500, 65_527, 65_528, 200_000])
+def test_a_unit_of_any_size_comes_out_as_it_went_in(size: int) -> None:
+    """65,535 is the most that the length of a PES packet can say; 0 is for pictures that are larger."""
+    unit = b"\0\0\0\1\x09\xf0" + bytes(n % 251 for n in range(size - 6))
+    data = Mux().write([unit_of(unit)], [])
+    assert len(data) % ts.PACKET == 0
+    pes = payload_of(data, PID_VIDEO)
+    assert pes[14:] == unit
+    assert int.from_bytes(pes[4:6], "big") == (size + 8 if size + 8 <= 65_535 else 0)
+
+
+def test_sound_alone_and_nothing_at_all() -> None:
+    mux = Mux()
+    assert mux.write([], []) == b""
+    block = bytes(range(200))
+    pes = payload_of(mux.write([], [unit_of(block)]), PID_AUDIO)
+    assert pes[14:16] == b"\xff\xf1"
+    assert pes[21:] == block
+    assert (pes[17] & 3) << 11 | pes[18] << 3 | pes[19] >> 5 == 207
