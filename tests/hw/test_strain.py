@@ -9,7 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hw.health import Health
-from hw.strain import CALM_NS, CHANGE_NS, COOL, DISTRESS_NS, LONGEST_CALM_NS, LOWEST, MB, NEAR, RULES, SECOND_NS, Finding, StepDown, Watch
+from hw.strain import (
+    CALM_NS,
+    CHANGE_NS,
+    COOL,
+    DISTRESS_NS,
+    LONGEST_CALM_NS,
+    LOWEST,
+    MB,
+    NEAR,
+    RULES,
+    SECOND_NS,
+    Finding,
+    Rule,
+    StepDown,
+    Watch,
+)
 
 S = SECOND_NS
 WELL = Health(
@@ -63,7 +78,7 @@ def test_every_rule_has_its_case() -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.kind)
-def test_each_rule_rises_in_its_time_and_falls_in_its_time(rule) -> None:  # type: ignore[no-untyped-def]
+def test_each_rule_rises_in_its_time_and_falls_in_its_time(rule: Rule) -> None:
     watch = Watch()
     wrong = WRONG[rule.kind]
     first = next(second for second in range(1000) if rule.kind in kinds(watch.push(wrong, second * S)))

@@ -159,6 +159,12 @@ def test_the_pages_cannot_read_a_secret(on_air: Booted) -> None:
     assert on_air.within(main, "ls", "/var/lib/pressbox/secrets").stdout == ""
 
 
+def test_the_doctor_says_what_runs_there(on_air: Booted) -> None:
+    told = on_air.run("pressbox", "doctor")
+    assert "box: ACTIVE." in told.stdout
+    assert told.stdout.splitlines()[-1].startswith("Ready for air")
+
+
 def test_the_journal_knows_flow_and_event(on_air: Booted, wait_for: WaitFor) -> None:
     def told(*matches: str) -> list[dict[str, Any]]:
         lines = on_air.run("journalctl", "--no-pager", "-o", "json", *matches, check=False).stdout.splitlines()
