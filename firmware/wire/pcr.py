@@ -31,10 +31,12 @@ class PcrLine:
     Judged 32 at a time. The rate is constant when three of four steps from PCR to PCR agree and every other one has stuffing: a
     still picture or a sound alone is as even, but its clock is rounded to its frames. A step that is off by more than half a
     packet, or 100 us, cuts the line. Where it goes on beyond the cut, packets were lost or inserted, which is no error of the
-    clock; a PCR between two cuts that make up for each other is wrong by itself.
+    clock; a PCR between two cuts that make up for each other is wrong by itself. A constant rate that changed is a line in
+    pieces, `PIECES` at most in one judgement, each judged by its own slope.
     """
 
     WINDOW = 34
+    PIECES = 4
     LIMIT = 500e-9 * ts.PCR_HZ
     CUT = 100e-6 * ts.PCR_HZ
 
@@ -70,7 +72,7 @@ class PcrLine:
         cut = min(slope / 2, self.CUT)
         cuts = [at + 1 for at, error in enumerate(off) if abs(error) > cut]
         if len(cuts) * 4 > len(steps):
-            return None
+            return self._judge_pieces(points, steps)
         runs = [range(a, b) for a, b in pairwise([0, *cuts, len(points)])]
         longest = max(runs, key=len)
         half = len(longest) // 2
@@ -84,6 +86,22 @@ class PcrLine:
                 if 0 < at < len(points) - 1:
                     alone = len(run) == 1 and abs(off[at - 1] + off[at]) <= cut
                     errors.append(off[at - 1] if alone else ticks - middle)
+        return errors
+
+    def _judge_pieces(self, points: list[tuple[int, int]], steps: list[tuple[int, int]]) -> list[float] | None:
+        """Of a rate that changed: each piece by its own slope, between its first PCR and its last; None where there are too many."""
+        begins = [0]
+        for at, (n, t) in enumerate(steps):
+            first_n, first_t = steps[begins[-1]]
+            slope = first_t / first_n
+            if abs(t - n * slope) > min(slope / 2, self.CUT):
+                begins.append(at)
+        if len(begins) > self.PIECES:
+            return None
+        errors: list[float] = []
+        for a, b in pairwise([*begins, len(steps)]):
+            (m, s), (n, t) = points[a], points[b]
+            errors += [ticks - s - (place - m) * (t - s) / (n - m) for place, ticks in points[max(a, 1) : b]]
         return errors
 
 

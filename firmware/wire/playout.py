@@ -12,6 +12,12 @@ every change of feed.
 Without stuffing (`stuffed=False`) the line is faster than the stream and its empty slots are not sent: each picture leaves
 at once at the line's rate, about a frame's time sooner, as a stream of variable rate. PCR still says when a position leaves.
 
+**The rate may change on air** (`set_rate`): where the video gets fewer bits, stuffing would fill the line all the same. The line is
+straight in pieces then. A piece begins at a slot, when that is due on the piece before it, and with a PCR: between two PCRs the
+rate is constant, as ISO/IEC 13818-1, 2.4.2.2 wants it, so PCR stays exact and a decoder's clock sees nothing. What waits was encoded
+for the former rate, and more of it comes until the encoder follows; so the line comes down only as far as that leaves in
+`DRAIN_NS`, and then the rest of the way. Climbs are taken in a few steps a second.
+
 All clocks are one: PTS is 90 kHz of the monotonic clock at capture, PCR is the same clock `HEADROOM_NS` ago. So a
 restarted capture worker, the slate and a restarted flow worker all fall into place on the same time line.
 """
@@ -25,6 +31,8 @@ from typing import Literal
 from firmware.wire import psi, ts
 
 SLOT_PACKETS = 7
+PACKET_NBITS = ts.PACKET * 8 * 1_000_000_000  # over a rate in bits a second: nanoseconds of a packet
+LEAST_BPS = 320_000  # below it one datagram takes longer than PCR may stay away
 HEADROOM_NS = 300_000_000  # PTS ahead of PCR: time to encode, to send the largest picture at the constant rate, and for the slate
 SLATE_DELAY_NS = 150_000_000  # the slate is stamped this much in the past, so that a returning camera is never older than it
 SILENCE_NS = 350_000_000  # without a list from the camera before the slate plays: tables must come twice a second (TR 101 290, 1.3)
@@ -32,6 +40,10 @@ TABLES_PERIOD_NS = 400_000_000  # PAT and PMT are repeated after this long witho
 PCR_PERIOD_NS = 30_000_000  # 40 ms is the limit of TR 101 290, 2.3a
 UNSTUFFED_PCR_PERIOD_NS = 36_000_000  # each picture brings one; at 28 pictures a second and more none goes alone
 CATCH_UP_NS = 500_000_000  # a loop that comes later than this skips positions instead of sending them in a burst
+DRAIN_NS = 180_000_000  # in which a picture leaves on a line that came down: less than the headroom
+RECENT_NS = 200_000_000  # pictures by which that is told
+STEADY_NS = 250_000_000  # between two changes of the line, but for
+LEAP = 1.2  # what must be at once
 QUEUE_NS = 2_000_000_000  # of packets waiting; beyond it the camera's rate is not what it said
 
 
@@ -77,6 +89,7 @@ class Playout:
 
     def __init__(self, rate_bps: int, slate: Slate | None = None, video_pid: int = 0x100, *, stuffed: bool = True) -> None:
         self.rate_bps = rate_bps
+        self.wanted_bps = self.top_bps = rate_bps
         self.stuffed = stuffed
         self.slate = slate
         self.picture: Literal["live", "slate", "none"] = "none"
@@ -85,12 +98,12 @@ class Playout:
         self._start_ns: int | None = None
         self._slot = 0
         self._pcr_due = 0  # packet position from which the next PCR is owed
-        period_ns = PCR_PERIOD_NS if stuffed else UNSTUFFED_PCR_PERIOD_NS
-        self._pcr_step = max(1, period_ns * rate_bps // (ts.PACKET * 8 * 1_000_000_000) - SLOT_PACKETS)
+        self._from_slot = 0  # of the present piece of the line; `_start_ns` is when that slot is due
+        self._changed_ns = 0
+        self._peaks: deque[tuple[int, int]] = deque()  # when something was queued, and the bytes that waited then
         self._jumped = False
         self._tables: dict[int, bytes] = {}  # the last PAT and PMT that were queued, by PID
         self._tables_at = 0  # where on the line
-        self._tables_step = TABLES_PERIOD_NS * rate_bps // (ts.PACKET * 8 * 1_000_000_000)
         self._queue: deque[bytes] = deque()  # whole packets, cut as they came
         self._queued = 0  # bytes in the queue
         self._head = 0  # bytes of the queue's first entry that are gone
@@ -100,11 +113,46 @@ class Playout:
         self._wait_for_key = True
         self._unit = 0  # the slate's next
         self._loop_ns = 0  # when the slate's loop began
+        self._set_steps()
+
+    def _set_steps(self) -> None:
+        period_ns = PCR_PERIOD_NS if self.stuffed else UNSTUFFED_PCR_PERIOD_NS
+        self._pcr_step = max(1, period_ns * self.rate_bps // PACKET_NBITS - SLOT_PACKETS)
+        self._tables_step = TABLES_PERIOD_NS * self.rate_bps // PACKET_NBITS
+
+    def set_rate(self, rate_bps: int, now_ns: int) -> None:
+        """The line's rate from the next slot on, up to the first one; lower ones as soon as what waits has room on it."""
+        self.wanted_bps = min(max(rate_bps, LEAST_BPS), self.top_bps)
+        self._follow(now_ns)
+
+    def _follow(self, now_ns: int) -> None:
+        """Bring the line to the wanted rate, or to the one on which what waits leaves in time."""
+        if self.rate_bps == self.wanted_bps == self.top_bps:
+            return
+        peaks = self._peaks
+        while peaks and now_ns - peaks[0][0] > RECENT_NS:
+            peaks.popleft()
+        waits = max((size for _, size in peaks), default=self._queued)
+        goal_bps = min(max(self.wanted_bps, waits * 8_000_000_000 // DRAIN_NS), self.top_bps)
+        leaps = goal_bps > LEAP * self.rate_bps or goal_bps * LEAP < self.rate_bps
+        if goal_bps != self.rate_bps and (leaps or now_ns - self._changed_ns >= STEADY_NS):
+            self._begin_piece(goal_bps, now_ns)
+
+    def _begin_piece(self, rate_bps: int, now_ns: int) -> None:
+        before_bps, self._changed_ns = self.rate_bps, now_ns
+        if self._start_ns is not None:
+            self._start_ns = self._due(self._start_ns)
+        self._from_slot = self._slot
+        self.rate_bps = rate_bps
+        self._set_steps()
+        position = self._slot * SLOT_PACKETS
+        self._tables_at = position - (position - self._tables_at) * rate_bps // before_bps
+        self._pcr_due = position
 
     def push(self, packets: bytes, now_ns: int) -> None:
         """One list of the capture worker: whole packets, no stuffing."""
         self._live_ns = now_ns
-        if self._queued > QUEUE_NS * self.rate_bps // 8_000_000_000:
+        if self._queued > QUEUE_NS * self.top_bps // 8_000_000_000:
             self.overruns += 1
             self._wait_for_key = True
             return
@@ -117,6 +165,7 @@ class Playout:
         if self._start_ns is None:
             self._start_ns = now_ns
         self._append(packets, self._start_ns, now_ns)
+        self._follow(now_ns)
 
     def restart(self) -> None:
         """The capture worker is gone or new: its next list begins a feed of its own, at a key picture."""
@@ -127,6 +176,7 @@ class Playout:
         self._mind_the_camera(now_ns)
         if self._start_ns is None:
             return []
+        self._follow(now_ns)
         behind_ns = now_ns - self._due(self._start_ns)
         if behind_ns > CATCH_UP_NS:
             skip = behind_ns * self.rate_bps // (ts.DATAGRAM * 8 * 1_000_000_000)
@@ -146,7 +196,7 @@ class Playout:
             return None
         if self.stuffed or self._queued:
             return self._due(self._start_ns)
-        return self._start_ns + self._pcr_due * ts.PACKET * 8 * 1_000_000_000 // self.rate_bps
+        return self._start_ns + (self._pcr_due - self._from_slot * SLOT_PACKETS) * PACKET_NBITS // self.rate_bps
 
     def begin(self, now_ns: int) -> None:
         """Start the clock without a camera, so that the slate plays when none comes."""
@@ -154,7 +204,7 @@ class Playout:
             self._start_ns = now_ns
 
     def _due(self, start_ns: int) -> int:
-        return start_ns + self._slot * ts.DATAGRAM * 8 * 1_000_000_000 // self.rate_bps
+        return start_ns + (self._slot - self._from_slot) * SLOT_PACKETS * PACKET_NBITS // self.rate_bps
 
     # the line of packet positions
 
@@ -189,7 +239,8 @@ class Playout:
         return again
 
     def _pcr_at(self, position: int, start_ns: int) -> bytes:
-        clock = (start_ns - HEADROOM_NS) * 27 // 1000 + position * ts.PACKET * 8 * ts.PCR_HZ // self.rate_bps
+        since = (position - self._from_slot * SLOT_PACKETS) * PACKET_NBITS
+        clock = ((start_ns - HEADROOM_NS) * self.rate_bps + since) * 27 // (1000 * self.rate_bps)
         packet = ts.pcr_packet(self._video_pid, self._counter_on_the_wire(), clock, discontinuity=self._jumped)
         self._jumped = False
         return packet
@@ -222,7 +273,7 @@ class Playout:
     def _append(self, packets: bytes, start_ns: int, now_ns: int) -> None:
         """Queue the packets: counters renumbered, their own PCR struck out (ours are exact), packets without payload left out."""
         if not self.stuffed and not self._queued:
-            self._slot = max(self._slot, (now_ns - start_ns) * self.rate_bps // (ts.DATAGRAM * 8 * 1_000_000_000))
+            self._slot = max(self._slot, self._from_slot + (now_ns - start_ns) * self.rate_bps // (SLOT_PACKETS * PACKET_NBITS))
             self._pcr_due = self._slot * SLOT_PACKETS
         data = bytearray(packets)
         dropped: list[int] = []
@@ -249,6 +300,8 @@ class Playout:
         if data:
             self._queue.append(bytes(data))
             self._queued += len(data)
+            if self.wanted_bps < self.top_bps or self.rate_bps < self.top_bps:
+                self._peaks.append((now_ns, self._queued))
 
     def _keep_table(self, pid: int, packet: bytes) -> None:
         """Of tables of one packet each, which those of a camera are."""

@@ -268,3 +268,121 @@ def test_tables_come_twice_a_second_from_a_camera_that_is_held_up(silent_ms):
         places = [place for place, packet in enumerate(ts.packets(b"".join(sent))) if ts.pid_of(packet, 0) == pid]
         gaps_ms = [(b - a) * 188 * 8000 / RATE for a, b in itertools.pairwise([*places, len(sent) * 7])]
         assert 300 < max(gaps_ms) <= 500
+
+
+def at_bitrate(capture: Capture, at_ns: int, bps: int, *, key: bool) -> bytes:
+    """A picture of that bitrate; of 900 kb/s at least."""
+    frame = capture.frame(at_ns, key=key)
+    more = [bytes((0x47, 1, 0, 0x10 | capture.count(VIDEO))) + bytes(184) for _ in range(bps // 30 // 1504 - 20)]
+    return frame + b"".join(more)
+
+
+class Follower:
+    """An encoder that follows the bitrate after `lag` pictures, and the line that it feeds."""
+
+    def __init__(self, rate_bps: int, lag: int, *, stuffed: bool = True) -> None:
+        self.playout = Playout(rate_bps, slate(), stuffed=stuffed)
+        self.sent: list[tuple[int, bytes]] = []
+        self.waits: list[tuple[int, float]] = []  # when pushed, and ms until the last of it left
+        self._lag = lag
+
+    def run(self, changes: dict[int, int], until_ns: int) -> None:
+        """`changes`: line rates by time."""
+        capture, bps, follows = Capture(), int(self.playout.top_bps * 0.85), dict[int, int]()
+        for now in range(0, until_ns, MS):
+            for at in [at for at in changes if at <= now]:
+                rate = changes.pop(at)
+                self.playout.set_rate(rate, now)
+                follows[at + self._lag * FRAME] = int(rate * 0.85)
+            for at in [at for at in follows if at <= now]:
+                bps = follows.pop(at)
+            if now % (33 * MS) == 0:
+                self.playout.push(at_bitrate(capture, now, bps, key=now % (990 * MS) == 0), now)
+                self.waits.append((now, self.playout._queued * 8000 / self.playout.rate_bps))
+            self.sent += [(now, datagram) for datagram in self.playout.pop(now)]
+
+    def rate_bps(self, from_ns: int, to_ns: int) -> float:
+        return sum(len(datagram) for at, datagram in self.sent if from_ns <= at < to_ns) * 8e9 / (to_ns - from_ns)
+
+
+def check_clock(sent: list[tuple[int, bytes]]) -> None:
+    """PCR says when its packet leaves, to the millisecond in which it was popped, never stays away and counters run on."""
+    counters: dict[int, int] = {}
+    pcrs: list[tuple[int, int]] = []
+    for at, datagram in sent:
+        for packet in ts.packets(datagram):
+            pid, pcr = ts.pid_of(packet, 0), ts.pcr_of(packet, 0)
+            if pcr is not None:
+                assert not packet[5] & 0x80, "a discontinuity is announced"
+                pcrs.append((at, pcr))
+            elif pid != ts.NULL_PID:
+                assert packet[3] & 15 == counters.get(pid, packet[3] - 1) + 1 & 15
+                counters[pid] = packet[3] & 15
+    assert all(0 < (y - x) % ts.PCR_MODULUS <= 40 * 27_000 for (_, x), (_, y) in itertools.pairwise(pcrs))
+    first_ns, first = pcrs[0]
+    assert all(abs((pcr - first) % ts.PCR_MODULUS * 1000 / 27 - (at - first_ns)) < 1.1 * MS for at, pcr in pcrs)
+
+
+def test_the_line_comes_down_and_climbs_again_on_one_clock():
+    line = Follower(8_000_000, lag=3)
+    line.run({3 * S: 1_000_000, 6 * S: 3_000_000, 8 * S: 8_000_000}, 11 * S)
+    check_clock(line.sent)
+    assert line.rate_bps(4 * S, 6 * S) == pytest.approx(1_000_000, rel=0.02)
+    assert line.rate_bps(7 * S, 8 * S) == pytest.approx(3_000_000, rel=0.02)
+    assert line.rate_bps(9 * S, 11 * S) == pytest.approx(8_000_000, rel=0.01)
+    assert line.rate_bps(3 * S, 3 * S + 500 * MS) < 6_000_000
+
+
+@pytest.mark.parametrize("lag", [0, 3, 15, 60])
+def test_what_was_encoded_for_the_former_rate_leaves_in_time(lag: int):
+    """However long the encoder takes: no picture leaves after its time, and the line is down half a second after the encoder."""
+    line = Follower(8_000_000, lag)
+    line.run({3 * S: 1_000_000}, 7 * S)
+    check_clock(line.sent)
+    assert max(ms for _, ms in line.waits) < HEADROOM_NS / MS - 50
+    down_ns = 3 * S + lag * FRAME + 500 * MS
+    assert line.rate_bps(down_ns, 7 * S) == pytest.approx(1_000_000, rel=0.05)
+
+
+def test_a_climb_in_small_steps_is_a_line_of_few_pieces():
+    line = Follower(8_000_000, lag=3)
+    line.run({S: 1_000_000} | {2 * S + n * 100 * MS: int(1_000_000 * 1.026**n) for n in range(80)}, 10 * S + 500 * MS)
+    check_clock(line.sent)
+    assert line.rate_bps(10 * S, 10 * S + 500 * MS) == pytest.approx(1_000_000 * 1.026**79, rel=0.05)
+
+
+def test_health_finds_a_line_that_changes_clean():
+    from firmware.wire.health import Health
+
+    line = Follower(8_000_000, lag=3)
+    line.run({2 * S: 1_000_000, 5 * S: 2_500_000, 7 * S: 8_000_000}, 10 * S)
+    health = Health()
+    for at, datagram in line.sent:
+        health.push([datagram], at)
+        if at % (100 * MS) == 0:
+            health.tick(at)
+        assert health.constant_rate is not False, f"a line in pieces was taken for a variable rate at {at // MS} ms"
+    faults = {name: fault.count for name, fault in health.faults().items()}
+    assert not {"continuity_count", "pcr_accuracy", "pcr_repetition", "pcr_discontinuity", "sync_loss", "pts"} & faults.keys(), faults
+    assert health.pcr_accuracy_ns_max is not None
+    assert health.pcr_accuracy_ns_max < 80  # two ticks
+
+
+def test_an_unstuffed_line_changes_too():
+    line = Follower(16_000_000, lag=3, stuffed=False)
+    line.run({3 * S: 4_000_000, 6 * S: 16_000_000}, 8 * S)
+    counters: dict[int, int] = {}
+    for _, datagram in line.sent:
+        for packet in ts.packets(datagram):
+            if packet[3] & 0x10:
+                pid = ts.pid_of(packet, 0)
+                assert packet[3] & 15 == counters.get(pid, packet[3] - 1) + 1 & 15
+                counters[pid] = packet[3] & 15
+
+
+def test_a_rate_stays_between_what_pcr_needs_and_the_first_one():
+    playout = Playout(5_000_000)
+    playout.set_rate(1, 0)
+    assert playout.wanted_bps == 320_000
+    playout.set_rate(50_000_000, 0)
+    assert playout.rate_bps == playout.wanted_bps == 5_000_000
