@@ -51,7 +51,7 @@ class Known:
     network: Network = field(default_factory=Network)
     login: bool = False  # the network wants one
     findings: tuple[Finding, ...] = ()
-    alarms: int = 0  # raised now
+    alarms: tuple[str, ...] = ()  # raised now, in words
     seen: frozenset[Fault] = frozenset()  # faults that somebody acknowledged
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import time
 from collections import deque
@@ -110,7 +111,7 @@ class Look:
             engine_silent_s=max(0.0, silent_s - ENGINE_SILENT_S),
             network=self._network,
             findings=self._findings,
-            alarms=len(board.active) if board else 0,
+            alarms=tuple(f"{alarm.alarm}, {alarm.place}" for alarm in board.active) if board else (),
             seen=frozenset(self.seen),
         )
 
@@ -189,6 +190,8 @@ class Look:
         flow, wanted = self._definitions.get(name, (None, False))
         file, capture = self._flows.get(name), self._captures.get(name)
         status = file.fresh(now_s) if file else None
+        if status is not None and not _lives(status.pid):
+            status = None  # at once, not when it is old
         if flow is None and file is not None and status is None and file.value is not None:
             wanted = file.value.state == "ACTIVE" and file.age_s(now_s) < FORGOTTEN_S
         if status is not None:
@@ -215,3 +218,15 @@ class Look:
             losses.append((now_s, troubles))
             while now_s - losses[0][0] > JUST_NOW_S:
                 losses.popleft()
+
+
+def _lives(pid: int) -> bool:
+    """Whether the writer of a snapshot is there; 0 is the engine, which tells for flows that have no worker."""
+    try:
+        if pid > 0:
+            os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another user's
+        return True
+    return True

@@ -5,13 +5,15 @@ from __future__ import annotations
 from appliance.boxstate import CONNECTED, Known, faults, path_ends, path_states, runs
 from appliance.lights import TABLE
 
+MOST_ALARMS = 4
+
 
 def why(known: Known) -> list[str]:
     told = known.told
     said = [_sentence(TABLE["sys"][fault].words) for fault in faults(known)]
     said += [finding.words for finding in known.findings]
-    if known.alarms:
-        said.append(f"{known.alarms} alarm{'s are' if known.alarms != 1 else ' is'} raised.")
+    said += [f"Alarm {alarm}." for alarm in known.alarms[:MOST_ALARMS]]
+    said += [f"And {len(known.alarms) - MOST_ALARMS} more, as `pressbox alarm list` tells."] if len(known.alarms) > MOST_ALARMS else []
     if not told.name:
         return [*said, "No flow of this box has a camera."]
     if not runs(told):

@@ -71,6 +71,7 @@ def _now() -> dict[str, Any]:
         "bars": bars,
         "humps": humps,
         "sentence": sentence,
+        "parts": lambda text: text.split("`"),
         "strip": (STRIP_WIDTH, STRIP_HEIGHT),
         "OFF": OFF,
     }
@@ -111,7 +112,7 @@ def humps(pattern: Pattern) -> str:
 def sentence(text: str) -> list[str]:
     """With a capital and a full stop, in parts of which every second one is something to type."""
     text = text.strip()
-    return (text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!", "`")) else ".")).split("`")
+    return (text[:1].upper() + text[1:] + ("" if text.endswith((".", "?", "!")) else ".")).split("`")
 
 
 @cache

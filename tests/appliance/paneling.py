@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from typing import Any
@@ -44,7 +45,7 @@ def live(places: Places, *, a: dict[str, Any] | None = None, b: dict[str, Any] |
         EndStatus(name="path-a", protocol="srt-caller", **{"state": "connected", "packets": 900, "confirmed": True} | (a or {})),
         EndStatus(name="path-b", protocol="srt-caller", **{"state": "connected", "packets": 900, "confirmed": True} | (b or {})),
     ]
-    return on_air(places, **{"outputs": outputs} | changes)
+    return on_air(places, **{"outputs": outputs, "pid": os.getpid()} | changes)
 
 
 def captured(places: Places, **changes: Any) -> None:

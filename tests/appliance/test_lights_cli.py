@@ -35,7 +35,7 @@ def test_what_they_would_show_in_words(places: Places, capsys: pytest.CaptureFix
     assert lines[0] == "no panel runs, so no lamp is driven; they would show:"
     assert lines[1].startswith("SYS     winks, once in 3 seconds, amber: something wants to be seen")
     assert lines[5].startswith("ON AIR  flashes twice, quickly, then pauses, red: on air and at risk")
-    assert "why: 1 alarm is raised." in lines
+    assert "why: Alarm output-down, flow court-3." in lines
     assert "why: path-b: timed out." in lines
 
 

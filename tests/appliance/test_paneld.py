@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -77,6 +78,14 @@ def test_a_snapshot_that_nobody_renews_says_nothing(places: Places, panel: Stepp
     assert panel.states["sys"] == "box"
     panel.told(lambda: live(places), lambda: captured(places), settle_s=0.5)
     assert panel.states == {"sys": "running", "in": "good", "a": "clean", "b": "clean", "on-air": "confirmed"}
+
+
+def test_a_worker_that_is_gone_is_known_at_once(places: Places, panel: Stepped) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    panel.told(lambda: live(places), lambda: captured(places))
+    panel.told(lambda: live(places, pid=gone.pid), settle_s=0.3)
+    assert panel.states["on-air"] == "unknown"
 
 
 def test_a_flow_that_nobody_wants_is_forgotten_after_a_while(places: Places, panel: Stepped) -> None:
@@ -285,3 +294,17 @@ def test_the_process_tells_what_it_shows_and_ends_with_its_parent(places: Places
         assert process.stdin
         process.stdin.close()
         assert process.wait(10) == 0
+
+
+def test_the_service_manager_is_told_while_the_loop_goes_round(places: Places, wait_for: Wait) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(places.run / "notify"))
+        manager.settimeout(20)
+        environment = os.environ | {"PRESSBOX_STATE": str(places.state), "PRESSBOX_RUN": str(places.run)}
+        environment |= {"NOTIFY_SOCKET": str(places.run / "notify"), "WATCHDOG_USEC": "800000"}
+        with subprocess.Popen([sys.executable, "-m", "appliance.paneld"], env=environment, cwd=ROOT) as process:
+            told = [manager.recv(4096).decode().splitlines()[0] for _ in range(4)]
+            assert told == ["READY=1", "WATCHDOG=1", "WATCHDOG=1", "WATCHDOG=1"]
+            process.terminate()
+            wait_for(lambda: manager.recv(4096) == b"STOPPING=1", 20, "the end")
+            assert process.wait(10) == 0
