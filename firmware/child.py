@@ -13,6 +13,7 @@ SETTLED_NS = 1_000_000_000  # a worker that lived this long is started again at 
 LONGEST_WAIT_NS = 5_000_000_000
 FIRST_WAIT_NS = 100_000_000
 LONGEST_WORDS = 2000
+KILLED_S = 2.0
 NO_SNAPSHOT = "no snapshot can be written"
 
 log = logging.getLogger("pressbox.child")
@@ -85,7 +86,8 @@ class Child:
             process.wait(wait_s)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.wait()
+            with suppress(subprocess.TimeoutExpired):  # it hangs in the kernel, on a disk or a driver: nobody waits for that
+                process.wait(KILLED_S)
         if process.stderr is not None:
             process.stderr.close()
 

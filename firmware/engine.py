@@ -51,6 +51,7 @@ class FlowRun:
         self.secrets = secrets
         self.rescue = rescue
         self.captures = self._captures_of(flow)
+        self.recorder = self._recorder_of(flow)
         self.worker = Child(f"flow {flow.name}", "firmware.flow.worker", self._job, flow=flow.name)
         self.error = ""
         self._told = True  # the worker knows `flow`
@@ -70,6 +71,7 @@ class FlowRun:
                 handoff=str(places.handoff(name)),
                 slate=str(self.captures.slate) if self.captures else "",
                 key_picture=str(places.key_picture(name)),
+                recording=str(places.recording(name)) if self.flow.recording else "",
             )
         )
 
@@ -79,6 +81,19 @@ class FlowRun:
             return None
         return Captures(flow.name, camera, self.places, lambda: self.secrets.get(camera.secret) if camera.secret else "", self.rescue)
 
+    def _recorder_of(self, flow: Flow) -> Child | None:
+        recording, places = flow.recording, self.places
+        if recording is None:
+            return None
+        job = {
+            "flow": flow.name,
+            "recording": recording,
+            "folder": recording.folder or str(places.recordings),
+            "socket": str(places.recording(flow.name)),
+            "snapshot": str(places.recording_snapshot(flow.name)),
+        }
+        return Child(f"recording of {flow.name}", "firmware.recording.recorder", lambda: msgspec.json.encode(job))
+
     def become(self, flow: Flow) -> None:
         """Another definition, while it runs."""
         before, self.flow = self.flow, flow
@@ -86,6 +101,10 @@ class FlowRun:
             if self.captures:
                 self.captures.stop()
             self.captures = self._captures_of(flow)
+        if before.recording != flow.recording:
+            if self.recorder:
+                self.recorder.stop()
+            self.recorder = self._recorder_of(flow)
         self._told = False
         self._progress = Progress(flow, time.monotonic_ns())
 
@@ -109,12 +128,16 @@ class FlowRun:
                 return
         if self.captures:
             self.captures.keep(now_ns)
+        if self.recorder:
+            self.recorder.keep(now_ns)
         self._watch(now_ns)
 
     def stop(self) -> None:
         if self.captures:
             self.captures.stop()
         self.worker.stop()
+        if self.recorder:
+            self.recorder.stop()
         self._places_clean()
 
     def idle_status(self) -> FlowStatus | None:
@@ -147,6 +170,8 @@ class FlowRun:
             self.places.handoff(self.flow.name),
             self.places.key_picture(self.flow.name),
             self.places.preview(self.flow.name),
+            self.places.recording(self.flow.name),
+            self.places.recording_snapshot(self.flow.name),
         ):
             path.unlink(missing_ok=True)
 

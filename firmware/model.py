@@ -14,6 +14,8 @@ import msgspec
 import msgspec.inspect
 from msgspec import Meta, field
 
+from firmware.recording import Recording
+
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 Port = Annotated[int, Meta(ge=1, le=65535)]
 LatencyMs = Annotated[int, Meta(ge=10, le=15_000)]
@@ -272,6 +274,7 @@ class Flow(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     primary: str = ""  # of a failover: the source that plays whenever it is steady; empty: neither is preferred
     pacing: Literal["arrival", "pcr"] = "arrival"  # how a received stream leaves: as it came, or smoothed by its PCR
     outputs: Annotated[list[Output], Meta(max_length=50)] = []
+    recording: Recording | None = None
 
     def __post_init__(self) -> None:
         for key, ends in (("sources", self.sources), ("outputs", self.outputs)):

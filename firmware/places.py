@@ -54,6 +54,17 @@ class Places:
     def snapshot(self, flow: str) -> Path:
         return self.run / f"{flow}.flow.json"
 
+    def recording(self, flow: str) -> Path:
+        """The socket on which its recorder takes what leaves a flow."""
+        return self.run / f"{flow}.recording.sock"
+
+    def recording_snapshot(self, flow: str) -> Path:
+        return self.run / f"{flow}.recording.json"
+
+    @property
+    def recordings(self) -> Path:
+        return self.state / "recordings"
+
     @property
     def rescue(self) -> Path:
         """What the root service is asked to do."""

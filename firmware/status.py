@@ -143,6 +143,18 @@ class CaptureStatus(msgspec.Struct, kw_only=True):
     message: str = ""  # why there is no picture, in words
 
 
+class RecordingStatus(msgspec.Struct, kw_only=True):
+    pid: int
+    at: float
+    folder: str
+    segment: str = ""  # that is being written; empty: none is
+    segments: int = 0  # of this flow on the disk
+    bytes: int = 0  # written since the start
+    missed_bytes: int = 0  # that came while the disk took nothing
+    removed: int = 0  # segments, to keep the bound
+    message: str = ""  # why nothing is recorded, in words
+
+
 T = TypeVar("T", bound=msgspec.Struct)
 
 

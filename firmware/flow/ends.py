@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from firmware.capture.lane import Path
 from firmware.flow.batch import Batch
 from firmware.flow.fan import Fan
 from firmware.flow.outputs import DatagramOutput, FecOutput, FlowOutput
@@ -47,6 +48,9 @@ class Unopened:
 
     def send(self, batch: Batch, now_ns: int) -> None:
         return
+
+    def path(self, now_ns: int) -> Path | None:
+        return None
 
     def network_changed(self) -> None:
         return

@@ -26,6 +26,7 @@ class Job(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     handoff: str = ""
     slate: str = ""
     key_picture: str = ""
+    recording: str = ""  # the socket of its recorder
     cut: Cut | None = None
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
+from firmware.capture.lane import Path
 from firmware.flow.batch import Batch
 from firmware.flow.tally import Tally
 from firmware.model import Output, RtpFecOutput, RtpOutput, Source, UdpOutput
@@ -52,6 +53,10 @@ class FlowOutput(Protocol):
 
     def rekey(self, current: str, former: str) -> bool:
         """Go on with another value of its secret; the former one is good for a while yet. False: it has to be opened anew for that."""
+        ...
+
+    def path(self, now_ns: int) -> Path | None:
+        """What it tells of its way, for the video's bitrate; None where it has no vote."""
         ...
 
     def cut(self, until_ns: int) -> None:
@@ -172,6 +177,9 @@ class DatagramOutput:
 
     def tick(self, now_ns: int) -> None:
         pass
+
+    def path(self, now_ns: int) -> Path | None:
+        return None
 
     def network_changed(self) -> None:
         """Where the address that it sends from is gone, open anew, from the one that is there now."""

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Literal
 
+from firmware.capture.lane import Path
 from firmware.flow.admission import Allowlist
 from firmware.flow.outputs import is_address
 from firmware.flow.sources import INCUMBENT_NS, RESTART, SILENT_NS, Arrival
@@ -251,6 +252,22 @@ class RistSend:
 
     def rekey(self, current: str, former: str) -> bool:
         return False
+
+    def path(self, now_ns: int) -> Path:
+        """Of its places the better one: librist joins them."""
+        figures = self._figures
+        answering = [path for path in figures.paths if path.heard_ns and now_ns - path.heard_ns < UNHEARD_NS] if figures else []
+        rtt_ms = min((path.rtt_ms for path in answering if path.rtt_ms is not None), default=None)
+        asked = sum(path.repeated + path.not_repeated for path in answering)
+        return Path(
+            self.spec.name,
+            up=bool(answering),
+            latency_ms=self.spec.latency_ms,
+            rtt_ms=rtt_ms,
+            sent_bytes=self.tally.bytes,
+            sent_packets=self.tally.packets,
+            asked_packets=asked,
+        )
 
     def network_changed(self) -> None:
         """Where no path answers, or the address that one was bound to is gone, open anew at once."""

@@ -23,6 +23,8 @@ from firmware.flow.outputs import FlowOutput
 from firmware.flow.passphrases import Renewal
 from firmware.flow.recover import Recover, Straight, recover_for
 from firmware.flow.sources import RESTART, Arrival, DatagramSource, FlowSource
+from firmware.flow.steer import Steering
+from firmware.flow.tap import Tap
 from firmware.flow.watch import Watch
 from firmware.model import Camera, Flow, Keyed, Output, Source
 from firmware.net.links import Change
@@ -57,6 +59,8 @@ class RunningFlow:
         self._inbox: deque[Arrival] = deque()
         self._sources: list[FlowSource] = []
         self._camera: CameraSource | None = None
+        self._steering: Steering | None = None
+        self._tap = Tap(Path(job.recording)) if job.recording else None
         self._outputs: dict[str, FlowOutput] = {}
         self._specs: dict[str, Output] = {}
         self._recover: Recover
@@ -83,6 +87,10 @@ class RunningFlow:
         elif before.pacing != flow.pacing:
             self._pacer = _pacer_of(flow)
         self._open_outputs()
+        if known.recording != job.recording:
+            if self._tap is not None:
+                self._tap.close()
+            self._tap = Tap(Path(job.recording)) if job.recording else None
         values = (known.secrets, known.former), (job.secrets, job.former)
         both = known.secrets.keys() & job.secrets.keys()  # what uses a secret that is new was opened with it just now
         self._rekey({name for name in both if _values(values[0], name) != _values(values[1], name)})
@@ -105,7 +113,7 @@ class RunningFlow:
             self._choose_rhythm()
 
     def _open_sources(self) -> None:
-        self._camera = None
+        self._camera = self._steering = None
         self._inbox = deque()  # the threads of former legs may still fill the old one
         self._recover = recover_for(self.flow)
         self._watch = Watch(len(self.flow.sources), straight=isinstance(self._recover, Straight) and len(self.flow.sources) == 1)
@@ -117,6 +125,7 @@ class RunningFlow:
             if isinstance(spec, Camera):
                 slate = Path(self._job.slate) if self._job.slate else None
                 self._camera = CameraSource(spec, Path(self._job.handoff), slate, time.monotonic_ns(), self._look_again)
+                self._steering = Steering(self._camera)
                 return self._camera
             deliver = self._recover.push if self._watch.straight else self._deliver
             opened = open_source(spec, leg, self._secret(spec), deliver, self._restart, self._inbox, self._wake)
@@ -266,6 +275,8 @@ class RunningFlow:
     def _send(self, datagrams: list[bytes], now_ns: int) -> None:
         self._fan.send(datagrams, now_ns)
         self._watch.sent(datagrams, now_ns)
+        if self._tap is not None:
+            self._tap.push(datagrams)
         if self._key_pictures is not None:
             for datagram in datagrams:
                 picture = self._key_pictures.push(datagram, now_ns)
@@ -285,6 +296,10 @@ class RunningFlow:
         outputs = list(self._outputs.values())
         for output in outputs:
             output.tick(now_ns)
+        if self._steering is not None:
+            self._steering.tick(outputs, now_ns)
+        if self._tap is not None:
+            self._tap.tick(now_ns)
         for leg, source in enumerate(self._sources):
             self._recover.wait_for_repairs(leg, source.repair_ns)
         for source in self._sources:
@@ -326,10 +341,16 @@ class RunningFlow:
             account=self._recover.account(sources) if self._camera is None else None,
             alarms=watch.alarms(self._recover, self._sources, sources, outputs, merge),
             events=list(watch.events),
-            counters=self._camera.counters() if self._camera else {},
+            counters=self._counters(),
         )
 
+    def _counters(self) -> dict[str, int]:
+        counters = self._camera.counters() if self._camera else {}
+        return counters | ({"recording_dropped_bytes": self._tap.dropped_bytes} if self._tap else {})
+
     def close(self) -> None:
+        if self._tap is not None:
+            self._tap.close()
         for source in self._sources:
             source.close()
         for output in self._outputs.values():

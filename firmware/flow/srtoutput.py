@@ -6,6 +6,7 @@ import threading
 from collections import deque
 from typing import Literal
 
+from firmware.capture.lane import Path
 from firmware.flow.admission import Allowlist
 from firmware.flow.batch import Batch
 from firmware.flow.passphrases import BY_FORMER, Passphrases
@@ -143,6 +144,22 @@ class SrtCaller:
                 self._figures = connection.figures(now_ns)
             except srt.SrtError as error:
                 self._drop(str(error))
+
+    def path(self, now_ns: int) -> Path:
+        """What it tells of its way, for the video's bitrate."""
+        connection, figures = self._connection, self._figures
+        if connection is None or figures is None:
+            return Path(self.spec.name, up=False)
+        return Path(
+            self.spec.name,
+            latency_ms=figures.send_latency_ms,
+            rtt_ms=figures.rtt_ms,
+            buffer_ms=figures.send_buffer_ms,
+            buffer_bytes=figures.send_buffer_bytes,
+            sent_bytes=figures.sent_bytes,
+            sent_packets=figures.sent_packets,
+            asked_packets=figures.sent_lost_packets,
+        )
 
     @property
     def far_address(self) -> str:
@@ -330,6 +347,9 @@ class SrtListener:
                 self._figures[receiver] = receiver.figures(now_ns)
             except srt.SrtError as error:
                 self._hang_up(receiver, str(error))
+
+    def path(self, now_ns: int) -> Path | None:
+        return None
 
     def network_changed(self) -> None:
         """It listens on an address, whatever the link does."""

@@ -37,10 +37,10 @@ class KeyPictures:
                     return whole
             elif pid == 0:
                 self._pat = datagram[at : at + ts.PACKET]
-                self._pmt_pid = _first_programme(self._pat)
+                self._pmt_pid = first_programme(self._pat)
             elif pid == self._pmt_pid:
                 self._pmt = datagram[at : at + ts.PACKET]
-                self._video_pid = _video_pid(self._pmt)
+                self._video_pid = video_pid(self._pmt)
         return None
 
     def _on_video(self, datagram: bytes, at: int) -> bytes | None:
@@ -69,7 +69,7 @@ def _section(packet: bytes) -> bytes:
     return packet[begin : begin + 3 + length]
 
 
-def _first_programme(packet: bytes) -> int | None:
+def first_programme(packet: bytes) -> int | None:
     section = _section(packet)
     for at in range(8, len(section) - 7, 4):
         if section[at] or section[at + 1]:
@@ -77,7 +77,7 @@ def _first_programme(packet: bytes) -> int | None:
     return None
 
 
-def _video_pid(packet: bytes) -> int | None:
+def video_pid(packet: bytes) -> int | None:
     section = _section(packet)
     if len(section) < 12:
         return None
