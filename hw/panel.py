@@ -7,6 +7,7 @@ goes back to the trigger that it has while nobody drives it.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from hw.rhythm import DARK, GLIDE_MS, RGB, Calm, Light, Pattern
 from hw.wiring import ButtonWiring, LampName, LampWiring, Wiring
 
 PWM_HZ = 100
+LET_GO_S = 1.0
 ENVIRONMENT = ("PRESSBOX_PINS", "PRESSBOX_GPIO_CHIP")  # override `pins` and `chip` of panel.toml
 
 
@@ -158,7 +160,16 @@ class PinButton:
         return bool(self._pin.value)
 
     def close(self) -> None:
-        self._pin.close()
+        """The kernel says EBUSY while lgpio's own thread still listens to the line that is to be let go."""
+        until_s = time.monotonic() + LET_GO_S
+        while True:
+            try:
+                self._pin.close()
+                return
+            except Exception:  # lgpio.error is no OSError
+                if time.monotonic() > until_s:
+                    raise
+                time.sleep(0.01)
 
 
 class Panel:

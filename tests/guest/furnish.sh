@@ -14,15 +14,12 @@ printf 'UseDNS no\nUsePAM no\nPermitRootLogin prohibit-password\n' >/etc/ssh/ssh
 cat >/etc/systemd/system/network-eth0.service <<'UNIT'
 [Unit]
 DefaultDependencies=no
-Wants=sys-subsystem-net-devices-eth0.device
-After=sys-subsystem-net-devices-eth0.device
-Before=ssh.service
+After=systemd-udev-trigger.service
 [Service]
 Type=oneshot
-ExecStart=ip link set eth0 up
-ExecStart=ip address add 10.0.2.15/24 dev eth0
+ExecStart=sh -c 'until ip link set eth0 up; do sleep 0.2; done 2>/dev/null; ip address add 10.0.2.15/24 dev eth0'
 [Install]
-WantedBy=multi-user.target
+WantedBy=sysinit.target
 UNIT
 systemctl -q enable network-eth0 ssh
 systemctl -q mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer \
@@ -31,7 +28,7 @@ systemctl -q mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e
 printf 'blacklist %s\n' ahci bochs cirrus drm i2c_i801 iTCO_wdt kvm_amd kvm_intel lpc_ich psmouse qxl pcspkr snd_pcsp >/etc/modprobe.d/guest.conf
 
 sed -i 's/^MODULES=.*/MODULES=list/; s/^COMPRESS=.*/COMPRESS=zstd/' /etc/initramfs-tools/initramfs.conf
-printf '%s\n' virtio_pci virtio_blk ext4 >/etc/initramfs-tools/modules
+printf '%s\n' virtio_pci virtio_blk virtio_net ext4 >/etc/initramfs-tools/modules
 update-initramfs -u
 apt-get clean
 rm -rf /var/lib/apt/lists/* /usr/share/doc /usr/share/man

@@ -24,7 +24,7 @@ from tests.guest.steps import SetupError
 BOOT_S = 400
 COMMAND_LINE = (
     "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off nowatchdog panic=0 "
-    "systemd.show_status=1 systemd.default_timeout_start_sec=300 loglevel=5"
+    "systemd.show_status=1 loglevel=4 systemd.debug_shell=ttyS1"
 )
 
 
@@ -54,12 +54,21 @@ class Guest:
         port = _free_port()
         self._port.write_text(str(port))
         machine = ["-machine", "q35,usb=off,vmport=off,hpet=off", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "Nehalem", "-smp", "2"]
-        machine += ["-m", str(memory_mb), "-display", "none", "-nodefaults", "-no-user-config", "-rtc", "base=utc,clock=host"]
+        machine += ["-m", str(memory_mb), "-display", "none", "-nodefaults", "-no-user-config"]
         boot = ["-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", COMMAND_LINE]
         disk = ["-drive", f"if=virtio,format=raw,file={self.image.disk},cache=unsafe,snapshot=on,discard=unmap"]
         network = ["-nic", f"user,model=virtio-net-pci,restrict=on,hostfwd=tcp:127.0.0.1:{port}-:22"]
         devices = ["-device", "virtio-rng-pci", "-device", "i6300esb", "-watchdog-action", "reset"]
-        control = ["-qmp", f"unix:{self._monitor},server=on,wait=off", "-serial", f"file:{self.serial}", "-pidfile", str(self._pid)]
+        control = [
+            "-qmp",
+            f"unix:{self._monitor},server=on,wait=off",
+            "-serial",
+            f"file:{self.serial}",
+            "-serial",
+            f"unix:{self.runs / 'shell'},server=on,wait=off",
+            "-pidfile",
+            str(self._pid),
+        ]
         told = self.runs / "qemu.log"
         with told.open("wb") as log:
             command = ["nice", "-n", "10", "qemu-system-x86_64", *machine, *boot, *disk, *network, *devices, *control]
