@@ -147,7 +147,7 @@ def test_scripts_run_and_parse(path: Path) -> None:
         assert parsed.returncode == 0, parsed.stderr
 
 
-@pytest.mark.parametrize("script", ["run", "test"])
+@pytest.mark.parametrize("script", ["run", "test", "test-guest"])
 def test_help_of_scripts_needs_no_setup(script: str, tmp_path: Path) -> None:
     copy = tmp_path / "scripts" / script
     copy.parent.mkdir()
