@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+from hw.encoder import pts_90k
+from hw.frame import AccessUnit
 from hw.h264 import AUD, IDR, PPS, SPS, nals, parameter_sets
 
+CLOCK = Fraction(1, 90_000)
 DELIMITER = b"\0\0\0\1\x09\xf0"  # primary_pic_type 7: any picture may follow
 
 
@@ -29,3 +34,12 @@ class Whole:
         if kinds[0] == AUD:
             pictures = b"\0" + data[places[1][1] - 3 :]
         return DELIMITER + self._sets + pictures, bool(self._sets)
+
+    def unit(self, data: bytes, capture_ns: int) -> AccessUnit:
+        from av import Packet
+
+        data, key = self(data)
+        packet = Packet(data)
+        packet.pts = packet.dts = pts_90k(capture_ns)
+        packet.time_base, packet.is_keyframe = CLOCK, key
+        return AccessUnit(packet, packet.pts, key)

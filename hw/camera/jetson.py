@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING, Any
 from hw.annexb import Whole
 from hw.camera import CameraError, Rotation
 from hw.camera.count import Count
-from hw.encoder import pts_90k
 from hw.encoder.jetson import BOARD, HALF_TURN, Elements, encoding, force_key_frame
-from hw.frame import AccessUnit, Coded, Frame
+from hw.frame import Coded, Frame
 from hw.gst import Pipeline, bytes_of, unpack
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class JetsonCamera:
         capture_ns = self._captured(sample)
         number, self.fps = self._count.push(capture_ns), self._count.fps
         if self._encode:
-            return Coded(number, self._unit(bytes_of(buffer), capture_ns), capture_ns)
+            return Coded(number, self._whole.unit(bytes_of(buffer), capture_ns), capture_ns)
         return Frame(number, self._unpacked(bytes_of(buffer)), capture_ns)
 
     @property
@@ -101,15 +100,6 @@ class JetsonCamera:
         """Running time is what elements agree on, whatever they add to their time stamps."""
         gst = self._pipeline.gst
         return self._pipeline.monotonic_ns(sample.get_segment().to_running_time(gst.Format.TIME, sample.get_buffer().pts))
-
-    def _unit(self, data: bytes, capture_ns: int) -> AccessUnit:
-        from av import Packet
-
-        data, key = self._whole(data)
-        packet = Packet(data)
-        packet.pts = packet.dts = pts_90k(capture_ns)
-        packet.is_keyframe = key
-        return AccessUnit(packet, packet.pts, key)
 
     def _unpacked(self, data: bytes) -> VideoFrame:
         from av import VideoFrame

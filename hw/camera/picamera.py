@@ -20,10 +20,9 @@ from hw import v4l2
 from hw.annexb import Whole
 from hw.camera import CameraError, Rotation
 from hw.camera.count import Count
-from hw.encoder import pts_90k
 from hw.encoder.v4l2m2m import floor_bps
 from hw.fitted import ENCODER_NODE
-from hw.frame import AccessUnit, Coded, Frame
+from hw.frame import Coded, Frame
 from hw.planes import copied_out
 from hw.sysfs import read_text
 from hw.v4l2queue import Picture
@@ -155,18 +154,12 @@ class PiCamera:
         return picture
 
     def _coded(self, block: Block) -> Coded:
-        from av import Packet
-
         try:
             data, sensor_us = block.units.get(timeout=self._patience_s)
         except queue.Empty:
             raise self._silent() from None
         capture_ns = on_monotonic(sensor_us * 1000)
-        data, key = block.whole(data)
-        unit = Packet(data)
-        unit.pts = unit.dts = pts_90k(capture_ns)
-        unit.is_keyframe = key
-        return Coded(self._count.push(capture_ns), AccessUnit(unit, unit.pts, key), capture_ns)
+        return Coded(self._count.push(capture_ns), block.whole.unit(data, capture_ns), capture_ns)
 
     def _silent(self) -> CameraError:
         return CameraError(f"{self.name}: no picture for {self._patience_s:.0f} seconds; is its cable seated?")

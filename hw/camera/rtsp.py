@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -19,8 +18,7 @@ from hw.annexb import Whole
 from hw.camera import CameraError, Transport
 from hw.camera.count import Count
 from hw.camera.rtspsound import CameraSound
-from hw.encoder import pts_90k
-from hw.frame import AccessUnit, Coded, Sound
+from hw.frame import Coded, Sound
 from hw.timeline import Timeline
 
 OPEN_S, SILENT_S, KEY_S = 4.0, 2.0, 12.0
@@ -31,7 +29,6 @@ B_FRAMES = 3  # steps back in time within B_WINDOW pictures: that is no clock th
 B_WINDOW = 50
 TIMELESS = 300
 SETTLED = 10  # pictures until their times stand; sound before that would be stretched to follow
-CLOCK = Fraction(1, 90_000)
 REFUSED = {
     "HTTPUnauthorizedError": "it does not take this user and password",
     "HTTPForbiddenError": "it forbids that",
@@ -161,20 +158,15 @@ class RtspCamera:
         self._first.clear()
 
     def _give(self, data: bytes, capture_ns: int, now_ns: int) -> None:
-        from av import Packet
-
-        data, key = self._whole(data)
-        self._started = self._started or key
+        unit = self._whole.unit(data, capture_ns)
+        self._started = self._started or unit.key
         if not self._started:
             if now_ns - self._key_ns > KEY_S * SECOND_NS:
                 raise CameraError(f"{self.name}: no key picture for {KEY_S:.0f} seconds; let it send one every second or two")
             return
         number, self.fps = self._count.push(capture_ns), self._count.fps
-        unit = Packet(data)
-        unit.pts = unit.dts = pts_90k(capture_ns)
-        unit.time_base, unit.is_keyframe = CLOCK, key
         sounds, self._sounds = self._sounds, []
-        self._ready.append(Coded(number, AccessUnit(unit, unit.pts, key), capture_ns, sounds))
+        self._ready.append(Coded(number, unit, capture_ns, sounds))
 
     def _check_order(self, carried_ns: int) -> None:
         self._carried.append(carried_ns)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hw.annexb import Whole
-from hw.encoder import EncoderError, pts_90k
+from hw.encoder import EncoderError
 from hw.frame import AccessUnit, Frame
 from hw.gst import Pipeline, bytes_of, has_element, packed
 
@@ -112,7 +112,7 @@ class JetsonH264:
         if sample is None:
             why = self._pipeline.fault() or f"no picture came out of it within {ANSWER_S:.0f} seconds"
             raise EncoderError(f"{self.name}: {why}")
-        return [self._unit(bytes_of(sample.get_buffer()))]
+        return [self._whole.unit(bytes_of(sample.get_buffer()), self._times.popleft())]
 
     def close(self) -> None:
         self._pipeline.close()
@@ -122,12 +122,3 @@ class JetsonH264:
         if (picture.width, picture.height) != self._size:
             raise EncoderError(f"{self.name}: a picture of {picture.width} x {picture.height} does not fit")
         return packed(picture if picture.format.name == "yuv420p" else picture.reformat(format="yuv420p"))
-
-    def _unit(self, data: bytes) -> AccessUnit:
-        from av import Packet
-
-        data, key = self._whole(data)
-        packet = Packet(data)
-        packet.pts = packet.dts = pts_90k(self._times.popleft())
-        packet.is_keyframe = key
-        return AccessUnit(packet, packet.pts, key)
