@@ -32,20 +32,21 @@ class PcrLine:
     still picture or a sound alone is as even, but its clock is rounded to its frames. A step that is off by more than half a
     packet, or 100 us, cuts the line. Where it goes on beyond the cut, packets were lost or inserted, which is no error of the
     clock; a PCR between two cuts that make up for each other is wrong by itself. A constant rate that changed is a line in
-    pieces, `PIECES` at most in one judgement, each judged by its own slope.
+    pieces, `PIECES` at most in one judgement, each with its own slope, off which nothing may be.
     """
 
     WINDOW = 34
-    PIECES = 4
+    PIECES = 10
     LIMIT = 500e-9 * ts.PCR_HZ
     CUT = 100e-6 * ts.PCR_HZ
 
-    __slots__ = ("_nulls", "_points", "_stuffed")
+    __slots__ = ("_constant", "_nulls", "_points", "_stuffed")
 
     def __init__(self) -> None:
         self._points: list[tuple[int, int]] = []
         self._stuffed: list[bool] = []  # by point: null packets came before it
         self._nulls = 0
+        self._constant = False  # as last judged
 
     def clear(self) -> None:
         self._points.clear()
@@ -61,7 +62,10 @@ class PcrLine:
         self._nulls = nulls
         if len(points) < self.WINDOW:
             return []
-        errors = self._judge(points) if sum(stuffed) * 2 >= len(stuffed) else None
+        full = sum(stuffed) * 2 < len(stuffed)  # for a while, as after a change downwards; or its rate never was constant
+        judge = self._judge_pieces if full else self._judge
+        errors = judge(points) if self._constant or not full else None
+        self._constant = errors is not None
         del points[:-2], stuffed[:-2]  # the last was not judged: what follows it decides; the one before is its neighbour
         return errors
 
@@ -72,7 +76,7 @@ class PcrLine:
         cut = min(slope / 2, self.CUT)
         cuts = [at + 1 for at, error in enumerate(off) if abs(error) > cut]
         if len(cuts) * 4 > len(steps):
-            return self._judge_pieces(points, steps)
+            return self._judge_pieces(points)
         runs = [range(a, b) for a, b in pairwise([0, *cuts, len(points)])]
         longest = max(runs, key=len)
         half = len(longest) // 2
@@ -88,13 +92,16 @@ class PcrLine:
                     errors.append(off[at - 1] if alone else ticks - middle)
         return errors
 
-    def _judge_pieces(self, points: list[tuple[int, int]], steps: list[tuple[int, int]]) -> list[float] | None:
-        """Of a rate that changed: each piece by its own slope, between its first PCR and its last; None where there are too many."""
+    def _judge_pieces(self, points: list[tuple[int, int]]) -> list[float] | None:
+        """Of a rate that changed: each piece by its own slope, between its first PCR and its last; None where there are too many.
+
+        Strict, for here a variable rate must not pass: what is off ends a piece, and no error is found."""
+        steps = [(n - m, t - s) for (m, s), (n, t) in pairwise(points)]
         begins = [0]
         for at, (n, t) in enumerate(steps):
             first_n, first_t = steps[begins[-1]]
             slope = first_t / first_n
-            if abs(t - n * slope) > min(slope / 2, self.CUT):
+            if abs(t - n * slope) > 2 * self.LIMIT:
                 begins.append(at)
         if len(begins) > self.PIECES:
             return None
