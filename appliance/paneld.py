@@ -234,7 +234,8 @@ def main(arguments: list[str] | None = None) -> int:
         if not options.with_parent:
             print(f"panel: another panel runs with {places.run}", file=sys.stderr)
             return 1
-        if ending or select.select([sys.stdin], [], [], AGAIN_S)[0]:  # the box's own service drives the lamps; this one stands by
+        readable, _, _ = select.select([sys.stdin], [], [], AGAIN_S)  # the box's own service drives the lamps; this one stands by
+        if ending or (readable and _parent_is_gone()):
             return 0
     paneld = Paneld(places, time.monotonic())
     try:
@@ -270,11 +271,15 @@ def run(paneld: Paneld, ending: list[int], *, with_parent: bool) -> int:
             fed_s = now_s
             systemd.alive()
         readable, _, _ = select.select(watched, [], [], wait_s)
-        if with_parent and sys.stdin.fileno() in readable and not os.read(sys.stdin.fileno(), 4096):
+        if with_parent and sys.stdin.fileno() in readable and _parent_is_gone():
             break
     if not with_parent:
         systemd.stopping()
     return 0
+
+
+def _parent_is_gone() -> bool:
+    return not os.read(sys.stdin.fileno(), 4096)
 
 
 if __name__ == "__main__":

@@ -291,6 +291,14 @@ def test_the_process_tells_what_it_shows_and_ends_with_its_parent(places: Places
         assert told.lamps["sys"].wired == "GPIO17 GPIO27 GPIO22"  # type: ignore[attr-defined]
         second = subprocess.run(command[:-1], env=environment, cwd=ROOT, capture_output=True, text=True, timeout=20)
         assert (second.returncode, "another panel runs" in second.stderr) == (1, True)
+        with subprocess.Popen(command, env=environment, cwd=ROOT, stdin=subprocess.PIPE) as standby:
+            assert standby.stdin
+            standby.stdin.write(b"\n")
+            standby.stdin.flush()
+            with pytest.raises(subprocess.TimeoutExpired):
+                standby.wait(1)
+            standby.stdin.close()
+            assert standby.wait(20) == 0
         assert process.stdin
         process.stdin.close()
         assert process.wait(10) == 0
