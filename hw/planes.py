@@ -45,16 +45,16 @@ def copied_out(found: Picture, data: memoryview) -> VideoFrame | None:
     return picture
 
 
-def copy_in(picture: VideoFrame, wanted: Picture, data: memoryview) -> int:
-    """Into a device's buffer, made to fit where it is another size or format; returns how much of it is used."""
-    kind, planes = RAW[wanted.pixel]
-    if (picture.width, picture.height, picture.format.name) != (wanted.width, wanted.height, kind):
-        picture = picture.reformat(wanted.width, wanted.height, kind, src_color_range=picture.color_range, dst_color_range=NARROW)
+def copy_in(picture: VideoFrame, width: int, height: int, form: Picture, data: memoryview) -> int:
+    """Into a device's buffer, which may be wider and higher; made to be of that size where it is not. Gives how much of it is used."""
+    kind, planes = RAW[form.pixel]
+    if (picture.width, picture.height, picture.format.name) != (width, height, kind):
+        picture = picture.reformat(width, height, kind, src_color_range=picture.color_range, dst_color_range=NARROW)
     at = 0
     for plane, (across, down) in zip(picture.planes, planes, strict=True):
-        stride, rows = wanted.stride // across, -(-wanted.height // down)
-        _copy_rows(data[at:], stride, memoryview(plane).cast("B"), plane.line_size, rows)
-        at += stride * rows
+        stride = form.stride // across
+        _copy_rows(data[at:], stride, memoryview(plane).cast("B"), plane.line_size, -(-height // down))
+        at += stride * -(-form.height // down)
     return at
 
 

@@ -263,6 +263,19 @@ class EncoderCommand(Structure):
     _fields_ = (("cmd", c_uint32), ("flags", c_uint32), ("data", c_uint32 * 8))
 
 
+class Selection(Structure):
+    """`target` 0 is the crop: what of a padded picture is to be seen."""
+
+    _fields_ = (
+        *((name, c_uint32) for name in ("type", "target", "flags")),
+        ("left", c_int32),
+        ("top", c_int32),
+        ("width", c_uint32),
+        ("height", c_uint32),
+        ("reserved", c_uint32 * 9),
+    )
+
+
 class Edid(Structure):
     _fields_ = (
         *((name, c_uint32) for name in ("pad", "start_block", "blocks")),
@@ -314,6 +327,7 @@ ENUM_FRAMEINTERVALS = _io(_RW, 75, FrameInterval)
 ENCODER_CMD = _io(_RW, 77, EncoderCommand)
 S_DV_TIMINGS, G_DV_TIMINGS = (_io(_RW, number, DvTimings) for number in (87, 88))
 G_EDID, S_EDID = (_io(_RW, number, Edid) for number in (40, 41))
+G_SELECTION, S_SELECTION = (_io(_RW, number, Selection) for number in (94, 95))
 QUERY_DV_TIMINGS = _io(_R, 99, DvTimings)
 DQEVENT = _io(_R, 89, Event)
 SUBSCRIBE_EVENT = _io(_W, 90, EventSubscription)

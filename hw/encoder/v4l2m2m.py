@@ -99,7 +99,7 @@ class V4l2M2m:
         """The unit of this picture; none where the device skipped it, and two where an earlier one was late."""
         with self._telling():
             index = self._free_buffer()
-            used = copy_in(frame.picture, self._format, self._pictures.maps[index])
+            used = copy_in(frame.picture, *self._size, self._format, self._pictures.maps[index])
             return self._through(index, frame.capture_ns, key, used=used)
 
     def encode_lent(self, fd: int, length: int, used: int, capture_ns: int, key: bool = False) -> list[AccessUnit]:
@@ -154,10 +154,14 @@ class V4l2M2m:
         wanted = imports or Picture(width, height, pixel)
         self._format = set_format(self._device, self._pictures.type, Picture(width, height, pixel, wanted.stride))
         got = self._format
-        if coded.pixel != self._pixel or got.pixel != pixel or pixel not in RAW or (got.width, got.height) != (width, height):
+        fits = got.width >= width and got.height >= height and (not imports or got.height == imports.height)
+        if coded.pixel != self._pixel or got.pixel != pixel or pixel not in RAW or not fits:
             raise EncoderError(
                 f"encoder {self._where} makes {coded.pixel} of {got.width} x {got.height} {got.pixel}, not of {width} x {height} {pixel}"
             )
+        self._size = width, height
+        if (got.width, got.height) != self._size:  # made full to whole blocks: what is to be seen of it is said
+            self._device.ioctl(v4l2.S_SELECTION, v4l2.Selection(type=self._pictures.type, width=width, height=height))
         if imports and got.stride != imports.stride:
             raise EncoderError(f"encoder {self._where} wants rows of {got.stride} bytes, and the camera's are {imports.stride}")
 

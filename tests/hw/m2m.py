@@ -53,6 +53,8 @@ class Codec:
         self.stream = VbQueue(v4l2.CAPTURE_MPLANE, least=1)
         self.format = Picture(32, 32, "YU12", 32, 32 * 32 * 3 // 2)
         self.coded = Picture(32, 32, "H264", 0, 512 << 10)
+        self.crop = (0, 0)
+        self.align = 1  # of rows, as other encoders have it
         self.rate = Fraction(30)
         self._encoder: Any = None
         self._key = self._headed = self._draining = False
@@ -64,6 +66,7 @@ class Codec:
             v4l2.S_FMT: self._set_format,
             v4l2.G_FMT: self._get_format,
             v4l2.S_PARM: self._set_rate,
+            v4l2.S_SELECTION: self._crop,
             v4l2.QUERYCTRL: self._query_control,
             v4l2.S_EXT_CTRLS: self._set_controls,
             v4l2.S_CTRL: self._set_control,
@@ -137,6 +140,8 @@ class Codec:
             pixel = pixel if pixel in TAKES else "YU12"
             stride = max(pix.plane_fmt[0].bytesperline, width * (2 if pixel in ("YUYV", "UYVY") else 1))
             stride = -(-stride // 64) * 64
+            height = -(-height // self.align) * self.align
+            self.crop = (width, height)
             size = sum(stride // across * -(-height // down) for across, down in RAW[pixel][1])
             self.format = Picture(width, height, pixel, stride, size)
         else:
@@ -148,6 +153,11 @@ class Codec:
         now, pix = self.format if self._queue(asked.type).output else self.coded, asked.fmt.pix_mp
         pix.width, pix.height, pix.pixelformat, pix.num_planes = now.width, now.height, v4l2.fourcc(now.pixel), 1
         pix.plane_fmt[0].bytesperline, pix.plane_fmt[0].sizeimage = now.stride, now.size
+
+    def _crop(self, asked: Any) -> None:
+        if asked.type != self.pictures.type or asked.target or asked.width > self.format.width or asked.height > self.format.height:
+            raise refuse(errno.EINVAL, "S_SELECTION")
+        self.crop = (asked.width, asked.height)
 
     def _set_rate(self, asked: Any) -> None:
         if asked.type != self.pictures.type or not asked.timeperframe.numerator or not asked.timeperframe.denominator:
@@ -197,7 +207,7 @@ class Codec:
     def _new_encoder(self, level: int) -> Any:
         """With a buffer as wide as the block's own: it is opened at what is set now, so that it may be told of less later."""
         encoder, bitrate = av.CodecContext.create("libx264", "w"), self.values[v4l2.CID_BITRATE]
-        encoder.width, encoder.height, encoder.pix_fmt = self.format.width, self.format.height, "yuv420p"
+        (encoder.width, encoder.height), encoder.pix_fmt = self.crop, "yuv420p"
         encoder.time_base, encoder.framerate, encoder.bit_rate = CLOCK, self.rate, bitrate
         encoder.gop_size, encoder.max_b_frames, encoder.thread_count = self.values[v4l2.CID_GOP_SIZE] or 1 << 20, 0, 1
         encoder.options = {
@@ -227,7 +237,7 @@ class Codec:
             return
         picture = copied_out(self.format, data)
         assert picture is not None
-        picture = picture.reformat(format="yuv420p")
+        picture = cropped(picture.reformat(format="yuv420p"), *self.crop)
         picture.pts, picture.time_base = time_us, CLOCK
         picture.pict_type, self._key = PictureType.I if self._key else PictureType.NONE, False
         for packet in self._encoder.encode(picture):
@@ -257,3 +267,14 @@ class Codec:
             raise refuse(errno.EINVAL, "encoder command")
         self._draining = command.cmd == v4l2.ENC_CMD_STOP
         self._deliver()
+
+
+def cropped(picture: Any, width: int, height: int) -> Any:
+    if (picture.width, picture.height) == (width, height):
+        return picture
+    found = av.VideoFrame(width, height, "yuv420p")
+    for part, whole in zip(found.planes, picture.planes, strict=True):
+        rows, source = memoryview(part).cast("B"), memoryview(whole).cast("B")
+        for row in range(part.height):
+            rows[row * part.line_size :][: part.width] = source[row * whole.line_size :][: part.width]
+    return found

@@ -35,6 +35,7 @@ STRUCTS = {
     "v4l2_encoder_cmd": v4l2.EncoderCommand,
     "v4l2_dv_timings": v4l2.DvTimings,
     "v4l2_edid": v4l2.Edid,
+    "v4l2_selection": v4l2.Selection,
 }
 # Where the header has a union or a struct within, and what it calls that which we call so.
 PLACES = {
@@ -46,6 +47,10 @@ PLACES = {
     ("v4l2_streamparm", "buffers"): "parm.output.writebuffers",
     ("v4l2_streamparm", "reserved"): "parm.capture.reserved",
     ("v4l2_ext_control", "u"): "value",
+    ("v4l2_selection", "left"): "r.left",
+    ("v4l2_selection", "top"): "r.top",
+    ("v4l2_selection", "width"): "r.width",
+    ("v4l2_selection", "height"): "r.height",
     ("v4l2_encoder_cmd", "data"): "raw.data",
     ("v4l2_dv_timings", "rest"): "bt.standards",
 }
@@ -56,6 +61,8 @@ IOCTLS = [
     "S_FMT",
     "TRY_FMT",
     "G_EDID",
+    "G_SELECTION",
+    "S_SELECTION",
     "S_EDID",
     "REQBUFS",
     "QUERYBUF",

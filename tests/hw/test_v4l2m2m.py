@@ -17,6 +17,7 @@ from hw.encoder.v4l2m2m import V4l2M2m, find_encoder, floor_bps
 from hw.frame import AccessUnit, Frame
 from hw.v4l2queue import Picture
 from tests.hw.m2m import Codec
+from tests.hw.m2mrules import check_rules
 
 WIDTH, HEIGHT, FPS = 320, 240, 30
 
@@ -46,6 +47,10 @@ def encoded(encoder: V4l2M2m, numbers: range) -> list[AccessUnit]:
 
 def pts(number: int) -> int:
     return frame(number).capture_ns * 9 // 100_000
+
+
+def test_the_stand_in_refuses_what_the_kernel_refuses(codec: Codec) -> None:
+    check_rules(codec, "H264")
 
 
 def test_it_is_set_up_in_the_order_that_the_kernel_wants(codec: Codec) -> None:
@@ -145,6 +150,24 @@ def test_the_level_is_high_enough_for_the_highest_bitrate(codec: Codec) -> None:
     encoder = V4l2M2m(1920, 1080, 60, 25_000_000, 1000, path=Path("/dev/video11"), open_device=codec.open)
     assert v4l2.H264_LEVELS[codec.values[v4l2.CID_H264_LEVEL]] == 42
     encoder.close()
+
+
+def test_a_device_that_wants_whole_blocks_is_told_what_is_to_be_seen(codec: Codec) -> None:
+    """1080 rows are 67.5 blocks; here 234."""
+    codec.align = 16
+    encoder = V4l2M2m(WIDTH, 234, FPS, 1_000_000, 1000, path=Path("/dev/video11"), open_device=codec.open)
+    assert (codec.format.height, codec.crop) == (240, (WIDTH, 234))
+    shown = frame(0).picture.reformat(WIDTH, 234)
+    units = [unit for number in range(3) for unit in encoder.encode(Frame(number, shown, number * 10**9 // FPS))]
+    encoder.close()
+    decoder = av.CodecContext.create("h264", "r")
+    (picture,) = decoder.decode(units[0].packet)
+    assert (picture.width, picture.height) == (WIDTH, 234)
+    for plane, wanted in zip(picture.planes, shown.planes, strict=True):
+        differs = [
+            abs(one - other) for one, other in zip(bytes(plane)[:: plane.line_size], bytes(wanted)[:: wanted.line_size], strict=False)
+        ]
+        assert sum(differs) / len(differs) < 20
 
 
 def test_a_size_that_it_cannot_do_is_said(codec: Codec) -> None:

@@ -139,7 +139,7 @@ class VideoNode:
             plane.update(bytes((value,)) * plane.buffer_size)
         self.shades += 1
         if self.format.pixel in RAW:
-            return copy_in(picture, self.format, data)
+            return copy_in(picture, picture.width, picture.height, self.format, data)
         picture.pts = self.shades
         (packet,) = self._encoder.encode(picture.reformat(format="yuvj420p", dst_color_range=2) if self.format.pixel == "MJPG" else picture)
         data[: packet.size] = bytes(packet)
