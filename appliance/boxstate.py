@@ -36,6 +36,7 @@ class Told:
     wanted: bool = False  # it should run
     status: FlowStatus | None = None  # None where it tells nothing, or nothing new
     silent_s: float = 0.0  # how long it should have told something
+    gone: bool = False  # the worker that told it last
     capture: CaptureStatus | None = None  # the same
     was_live: bool = False  # the camera's picture was out since the flow started
     strained: frozenset[str] = frozenset()  # ends that lost or repaired something within `JUST_NOW_S`

@@ -71,6 +71,9 @@ ORDER: tuple[Fault, ...] = ("power", "box", "link", "way-out", "login", "refused
 """Of several faults the first one flashes: causes come before what they cause."""
 
 
+WAIT = "It is started again by itself; if this lasts, SYS flashes 10 times."
+
+
 def _entry(state: str, pattern: Pattern, words: str, advice: str = "") -> tuple[str, Entry]:
     return state, Entry(state, pattern, words, advice)
 
@@ -97,7 +100,7 @@ def _path(name: str) -> dict[str, Entry]:
                 f"path {name} is down",
                 "Check its cable or modem, and the far end; the box goes on trying.",
             ),
-            _entry("unknown", Pattern(WINK, ("amber",)), f"nothing is known of path {name}: its flow tells nothing", "See SYS."),
+            _entry("unknown", Pattern(WINK, ("amber",)), f"nothing is known of path {name}: its flow tells nothing", WAIT),
         ]
     )
 
@@ -150,7 +153,7 @@ TABLE: dict[Lamp, dict[str, Entry]] = {
                 "Look at the lens, the camera's output and the microphone.",
             ),
             _entry("lost", Pattern(FAST, ("amber",)), "the picture is gone; the slate is sent", "Check the camera's cable and power."),
-            _entry("unknown", Pattern(WINK, ("amber",)), "nothing is known of the camera: its flow tells nothing", "See SYS."),
+            _entry("unknown", Pattern(WINK, ("amber",)), "nothing is known of the camera: its flow tells nothing", WAIT),
         ]
     ),
     "a": _path("A"),
@@ -167,7 +170,7 @@ TABLE: dict[Lamp, dict[str, Entry]] = {
                 "Look at IN, A and B.",
             ),
             _entry("lost", Pattern(FAST, ("red",)), "it should be on air, and does not arrive", "Look at A, B and SYS."),
-            _entry("unknown", Pattern(WINK, ("red",)), "nobody knows whether it is on air: the flow tells nothing", "See SYS."),
+            _entry("unknown", Pattern(WINK, ("red",)), "nobody knows whether it is on air: the flow tells nothing", WAIT),
         ]
     ),
 }

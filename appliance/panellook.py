@@ -190,7 +190,8 @@ class Look:
         flow, wanted = self._definitions.get(name, (None, False))
         file, capture = self._flows.get(name), self._captures.get(name)
         status = file.fresh(now_s) if file else None
-        if status is not None and not _lives(status.pid):
+        gone = status is not None and not _lives(status.pid)
+        if gone:
             status = None  # at once, not when it is old
         if flow is None and file is not None and status is None and file.value is not None:
             wanted = file.value.state == "ACTIVE" and file.age_s(now_s) < FORGOTTEN_S
@@ -202,6 +203,7 @@ class Look:
             wanted=wanted,
             status=status,
             silent_s=0.0 if status else now_s - max(self._began_s, file.changed_s if file else self._began_s),
+            gone=gone,
             capture=capture.fresh(now_s) if capture else None,
             was_live=status is not None and self._live == (status.name, status.started_at),
             strained=frozenset(end for end, losses in self._losses.items() if losses and losses[-1][1] > losses[0][1]),

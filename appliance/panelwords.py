@@ -19,7 +19,10 @@ def why(known: Known) -> list[str]:
     if not runs(told):
         return [*said, f"Flow {told.name} stands by."]
     if told.status is None:
-        return [*said, f"Flow {told.name} has told nothing for {told.silent_s:.0f} s."]
+        return [
+            *said,
+            f"The worker of flow {told.name} is gone." if told.gone else f"Flow {told.name} has told nothing for {told.silent_s:.0f} s.",
+        ]
     said += [_stopped(f"{told.name}: {told.status.message}")] if told.status.message else []
     said += [_stopped(f"The camera: {told.capture.message}")] if told.capture and told.capture.message else []
     for (name, end), state in zip(path_ends(told), path_states(told), strict=False):
