@@ -7,8 +7,9 @@ import os
 import threading
 import time
 from array import array
-from collections.abc import Callable
 from pathlib import Path
+
+from hw.frame import SAMPLE_RATE_HZ
 
 CHUNK = 480
 F_SETPIPE_SZ = 1031
@@ -20,17 +21,19 @@ pcm.room {{ type file slave.pcm "shaped" file "/dev/null" infile "{fifo}" format
 
 
 class Room:
-    """`play` says what each channel hears at a sample: integers of 16 bits. The device is `room`, by `config`."""
+    """Plays `planes`, a channel each, over and over: integers of 16 bits, a tenth of a second. The device is `room`, by `config`."""
 
-    def __init__(self, folder: Path, channels: int, play: Callable[[int], tuple[int, ...]], rate_hz: float = 48_000) -> None:
+    def __init__(self, folder: Path, planes: list[list[int]]) -> None:
         self.config, fifo = folder / "asoundrc", folder / "room"
         os.mkfifo(fifo)
+        channels = len(planes)
         bindings = " ".join(f"{n} {{ slave a channel {n} }}" for n in range(channels))
         self.config.write_text(WAYS.format(channels=channels, bindings=bindings, fifo=fifo))
         self._fifo = os.open(fifo, os.O_RDWR)  # open at both ends: nobody waits for the other, and there is no end
         fcntl.fcntl(self._fifo, F_SETPIPE_SZ, 4096)
         self.began_ns = 0
-        self._play, self._rate_hz = play, rate_hz
+        loop = array("h", [level for levels in zip(*planes, strict=True) for level in levels]).tobytes()
+        self._chunks = [loop[at : at + CHUNK * channels * 2] for at in range(0, len(loop), CHUNK * channels * 2)]
         self._quiet = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -49,12 +52,11 @@ class Room:
     def _run(self) -> None:
         self.began_ns, written = time.monotonic_ns(), 0
         while not self._quiet.is_set():
-            ahead_s = (written + CHUNK) / self._rate_hz - (time.monotonic_ns() - self.began_ns) / 1e9
+            ahead_s = (written + 1) * CHUNK / SAMPLE_RATE_HZ - (time.monotonic_ns() - self.began_ns) / 1e9
             if ahead_s > 0:
                 time.sleep(ahead_s)
-            samples = array("h", [level for n in range(written, written + CHUNK) for level in self._play(n)])
             try:
-                os.write(self._fifo, samples)
+                os.write(self._fifo, self._chunks[written % len(self._chunks)])
             except OSError:
                 return
-            written += CHUNK
+            written += 1
