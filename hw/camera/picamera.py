@@ -264,5 +264,8 @@ def _closed(camera: Any) -> None:
             step()
 
 
-def _sentence(error: Exception) -> str:
+def _sentence(error: BaseException) -> str:
+    """picamera2 says that something failed, and libcamera, in its cause, what."""
+    while error.__cause__ is not None:
+        error = error.__cause__
     return str(error).strip("'\".") or type(error).__name__

@@ -13,15 +13,26 @@ from hw.frame import Frame
 from tests.driver.virtualcamera import open_virtual
 
 pytest.importorskip("libcamera", reason="libcamera's Python is missing here")
+pytestmark = pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning")  # picamera2's own
+
+
+def opened(width: int, height: int, focus: str = "") -> PiCamera:
+    """As a worker does: while the last one is still closing, it is tried again."""
+    deadline = time.monotonic() + 90
+    while True:
+        try:
+            return PiCamera(0, width, height, 30, focus=focus, open_camera=open_virtual)
+        except CameraError:
+            assert time.monotonic() < deadline
 
 
 def test_pictures_where_they_lie_with_times_of_the_monotonic_clock() -> None:
     begin_ns = time.monotonic_ns()
-    camera = PiCamera(0, 640, 480, 30, focus="continuous", open_camera=open_virtual)
+    camera = opened(640, 480, "continuous")
     assert "640 x 480 NV12" in camera.name
     assert camera.name.endswith("its focus is fixed")
     taken = []
-    for _ in range(40):
+    for _ in range(20):
         frame = camera.read()
         assert isinstance(frame, Frame)
         picture = frame.picture
@@ -31,25 +42,19 @@ def test_pictures_where_they_lie_with_times_of_the_monotonic_clock() -> None:
         taken.append((frame.number, frame.capture_ns))
     assert all(after > before for before, after in itertools.pairwise(taken))
     assert begin_ns <= taken[0][1] <= taken[-1][1] <= time.monotonic_ns()
-    assert camera.fps > 5
+    assert 0 < camera.fps < 100
     camera.close()
 
 
 def test_it_opens_again_after_it_was_closed() -> None:
     for _ in range(2):
-        deadline = time.monotonic() + 20
-        while True:
-            try:
-                camera = PiCamera(0, 320, 240, 30, open_camera=open_virtual)
-                break
-            except CameraError:
-                assert time.monotonic() < deadline
+        camera = opened(320, 240)
         camera.read()
         camera.close()
 
 
 def test_a_camera_that_gives_no_more_requests_ends_in_an_error() -> None:
-    camera = PiCamera(0, 640, 480, 30, open_camera=open_virtual)
+    camera = opened(640, 480)
     camera.read()
     camera._camera.camera.stop()  # libcamera's own, behind the back of picamera2
     with pytest.raises(CameraError, match="no picture for 2 seconds; is its cable seated"):

@@ -8,8 +8,20 @@ from __future__ import annotations
 
 import mmap
 import sys
+from pathlib import Path
 from types import ModuleType
 from typing import Any
+
+CONFIGURATION = Path("/usr/share/libcamera/pipeline/virtual/virtual.yaml")  # without it there is no virtual camera
+HEAP = Path("/dev/dma_heap/linux,cma")
+CAMERA = """\
+"Virtual0":
+  supported_formats:
+  - {width: 640, height: 480, frame_rates: [30]}
+  - {width: 320, height: 240, frame_rates: [30]}
+  test_pattern: "bars"
+  model: "Virtual"
+"""
 
 
 def _without_screen() -> None:
@@ -24,6 +36,10 @@ def _without_screen() -> None:
 
 def open_virtual(_number: int = 0) -> Any:
     """What `Picamera2(number)` gives on a Raspberry Pi."""
+    CONFIGURATION.parent.mkdir(parents=True, exist_ok=True)
+    CONFIGURATION.write_text(CAMERA)
+    if not HEAP.exists():  # picamera2 opens it, though these buffers are libcamera's
+        HEAP.symlink_to("system")
     _without_screen()
     import libcamera
     from picamera2 import Picamera2

@@ -120,7 +120,9 @@ class Camera:
         if number:
             raise RuntimeError(f'No camera number {number} found - use "rpicam-hello --list-cameras" to check connected cameras')
         if sensor.used is not None:
-            raise RuntimeError("Camera __init__ sequence did not complete.")
+            raise RuntimeError("Camera __init__ sequence did not complete.") from RuntimeError(
+                "Failed to acquire camera: Device or resource busy"
+            )
         self.sensor, sensor.used = sensor, self
         self.camera_properties = {"Model": "imx708"}
         self.free, self.step_us = BUFFERS, 0
