@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from appliance.commands import alarm, apply, audit, doctor, entitlements, grammar, key, lights, lock, peer, secret, stats
+from appliance.commands import alarm, apply, audit, doctor, entitlements, grammar, key, lights, lock, peer, record, secret, stats
 from appliance.exits import AUTH, FAILED, MEANINGS, MEDIA, NETWORK, OK, USAGE, Failure
 from firmware.model import FlowError, dump_flow, parse_flow
 from firmware.places import Places
@@ -198,6 +198,7 @@ def _add_flow_commands(flow: argparse.ArgumentParser) -> None:
     listed = actions.add_parser("list", help="all flows")
     listed.add_argument("--json", action="store_true", help="with their definitions")
     stats.add(actions)
+    record.add(actions)
 
 
 def _demo(options: argparse.Namespace) -> int:

@@ -36,6 +36,8 @@ def run(engine: Engine, *, web_port: int | None, api: list[str] | None = None, w
         engine.extra.append(Child("web", "appliance.webd", lambda: b"", arguments=["--port", str(web_port), "--with-parent"]))
     if api is not None:
         engine.extra.append(Child("api", "appliance.apid", lambda: b"", arguments=[*api, "--with-parent"]))
+    if not os.environ.get(systemd.NOTIFY):  # a box has a unit for it, which may reach pins and lamps as this may not
+        engine.extra.append(Child("panel", "appliance.paneld", lambda: b"", arguments=["--with-parent"]))
     engine.extra.append(Child("alarm notices", "appliance.alarmd", lambda: b"", arguments=["--with-parent"]))
     engine.on_look = _Pulse(engine).beat
     try:

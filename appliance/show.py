@@ -11,7 +11,7 @@ from appliance.capturewords import about
 from appliance.verdict import judge
 from firmware.model import Flow
 from firmware.places import Places
-from firmware.status import CaptureStatus, EndStatus, FlowStatus, MergeStatus, read_snapshot
+from firmware.status import CaptureStatus, EndStatus, FlowStatus, MergeStatus, RecordingStatus, read_snapshot
 from firmware.urldisplay import display
 
 EVENTS_SHOWN = 5
@@ -30,7 +30,8 @@ def status_lines(places: Places) -> list[str]:
     lines: list[str] = []
     for status in statuses(places):
         capture = read_snapshot(places.capture_snapshot(status.name), CaptureStatus)
-        lines += [*_flow_lines(status, capture), ""]
+        recording = read_snapshot(places.recording_snapshot(status.name), RecordingStatus)
+        lines += [*_flow_lines(status, capture, recording), ""]
     return lines[:-1] or ["no flow; `pressbox demo` shows one, `pressbox flow create FILE` makes one"]
 
 
@@ -40,7 +41,7 @@ def url_lines(flow: Flow) -> list[str]:
     return lines + [f"out {output.name:14} {display(output)}" + ("" if output.enabled else "  (disabled)") for output in flow.outputs]
 
 
-def _flow_lines(status: FlowStatus, capture: CaptureStatus | None) -> list[str]:
+def _flow_lines(status: FlowStatus, capture: CaptureStatus | None, recording: RecordingStatus | None) -> list[str]:
     verdict = judge(status, "STANDBY" if status.state == "STANDBY" else "ACTIVE", time.time() - status.at, 0, capture)
     lines = [
         f"{status.name}  {verdict.word}  {status.rate_bps / 1e6:.2f} Mb/s" + (f"  picture: {status.picture}" if status.picture else "")
@@ -55,7 +56,17 @@ def _flow_lines(status: FlowStatus, capture: CaptureStatus | None) -> list[str]:
     lines += [_end_line("out", end) for end in status.outputs]
     if status.merge:
         lines += _merge_lines(status.merge)
+    if recording:
+        lines.append(f"  recording: {recording_words(recording)}")
     return lines + [f"  {line}" for line in summary_lines(status)]
+
+
+def recording_words(recording: RecordingStatus) -> str:
+    """What is on the disk, or why nothing is."""
+    if recording.message:
+        return recording.message
+    missed = f", {recording.missed_bytes / 1e6:.1f} MB missed" if recording.missed_bytes else ""
+    return f"{recording.segment or 'waits for a key picture'} in {recording.folder}, {recording.segments} files{missed}"
 
 
 def _merge_lines(merge: MergeStatus) -> list[str]:

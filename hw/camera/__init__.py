@@ -29,8 +29,13 @@ class CameraError(OSError):
 
 
 class Camera(Protocol):
-    name: str  # for people
-    fps: float  # what it really gives; may change
+    @property
+    def name(self) -> str:
+        """For people; may change."""
+
+    @property
+    def fps(self) -> float:
+        """What it really gives; may change."""
 
     def read(self) -> Frame | Coded:
         """Wait for the next picture. Never gives one twice; numbers that are missing were too late to be taken, or lost.
