@@ -160,10 +160,15 @@ class PinButton:
         return bool(self._pin.value)
 
     def close(self) -> None:
-        """The kernel says EBUSY while lgpio's own thread still listens to the line that is to be let go."""
+        """gpiozero leaves its callback with lgpio, whose one thread dies of it once the factory is closed: no pin would be heard again.
+
+        And the kernel says EBUSY while that thread still listens to the line that is to be let go.
+        """
         until_s = time.monotonic() + LET_GO_S
         while True:
             try:
+                if self._pin.pin is not None:
+                    self._pin.pin.when_changed = None
                 self._pin.close()
                 return
             except Exception:  # lgpio.error is no OSError
@@ -236,8 +241,17 @@ class Panel:
         if self.button is not None:
             self.button.close()
         if self._factory is not None:
-            self._factory.close()
+            _let_go(self._factory)
         self.lamps, self.button, self._factory = {}, None, None
+
+
+def _let_go(factory: Any) -> None:
+    """A pin that turned out to be somebody else's cannot be reset; the chip is let go all the same."""
+    try:
+        factory.close()
+    except Exception:
+        factory.pins.clear()
+        factory.close()
 
 
 def _changes_in_ms(pattern: Pattern, at_ms: float, *, smooth: bool) -> float:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ def jpegs() -> Callable[[int], bytes]:
     import av
 
     coder = av.CodecContext.create("mjpeg", "w")
-    coder.width, coder.height, coder.pix_fmt, coder.time_base = WIDTH, HEIGHT, "yuvj422p", "1/10"
+    coder.width, coder.height, coder.pix_fmt, coder.time_base = WIDTH, HEIGHT, "yuvj422p", Fraction(1, FPS)
     made = []
     for number in range(8):
         picture = av.VideoFrame(WIDTH, HEIGHT, "yuyv422")

@@ -91,7 +91,19 @@ def _reset(guest: Guest) -> bool:
 
 def _test(guest: Guest, arguments: list[str]) -> bool:
     colour = "yes" if sys.stdout.isatty() else "no"
-    words = ["python3", "-m", "pytest", "-m", "driver", "-p", "no:cacheprovider", f"--color={colour}", "-v", f"--junitxml={REPORT}"]
+    words = [
+        "python3",
+        "-m",
+        "pytest",
+        "-m",
+        "driver",
+        "-p",
+        "no:cacheprovider",
+        f"--color={colour}",
+        "-v",
+        f"--junitxml={REPORT}",
+        "-ojunit_family=xunit1",
+    ]
     places = [] if any(word.startswith("tests/") for word in arguments) else ["tests/driver"]
     ours = shlex.join(["env", "PYTHONDONTWRITEBYTECODE=1", *(f"{name}={os.environ[name]}" for name in os.environ if name in PASSED_ON)])
     line = f"cd {INSIDE} && rm -f {REPORT} && exec {ours} {shlex.join([*words, *places, *arguments])}"
