@@ -294,7 +294,11 @@ class Lane:
             self._proof = self._now_ns, self._queue_ms, self._loss
             if self._queue_ms < 0.9 * queue_ms if not self._is_noise else self._loss < 0.7 * loss:
                 return
-        elif self._sent_bps > self._left_over_bps or self._loss < 0.5 * self._worst_loss or self._now_ns - since_ns < WINDOW_NS:
+        elif (
+            self._sent_bps > self._left_over_bps
+            or self._loss < 0.5 * max(self._worst_loss, LOSS_TROUBLE)
+            or self._now_ns - since_ns < WINDOW_NS
+        ):
             return
         self._take_as_normal(path)
 
@@ -313,7 +317,7 @@ class Lane:
     def _on_end_of_trouble(self, path: Path) -> None:
         """The queue is drained. What was carried is known; an outage said nothing of that."""
         assert self._before_bps is not None  # noqa: S101
-        if self._is_noise and self._loss > 0.5 * self._worst_loss > 0:  # it ended by chance
+        if self._is_noise and self._loss > 0.5 * self._worst_loss > 0.5 * LOSS_TROUBLE:  # it ended by chance
             if self._now_ns - self._fell_ns > 2 * WINDOW_NS + 1.5e6 * self._rtt_ms:
                 self._take_as_normal(path)
             return
