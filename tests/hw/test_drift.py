@@ -1,4 +1,7 @@
-"""Sound stays with its picture: clocks that are off, machines that are busy, devices that leap. Nothing here waits: time is made up."""
+"""Sound stays with its picture: clocks that are off, machines that are busy, devices that leap. Nothing here waits: time is made up.
+
+A whole day through the resampler is `scripts/prove drift`.
+"""
 
 from __future__ import annotations
 
@@ -26,12 +29,12 @@ def worst_ms(errors: list[tuple[int, float]]) -> float:
 
 
 @pytest.mark.parametrize(("ppm", "stamp_ms"), [(-200, None), (200, 1.0)], ids=["reads", "stamps"])
-def test_the_clock_holds_for_a_day(ppm: int, stamp_ms: float | None) -> None:
+def test_the_clock_holds_for_hours(ppm: int, stamp_ms: float | None) -> None:
     """The estimate alone, asked for the time of the newest sample every ten seconds."""
     chance, clock, worst = random.Random(7), DeviceClock(48_000, stamped=stamp_ms is not None), 0.0
     late_ms = 3.0 if stamp_ms is None else stamp_ms
     step = SECOND_NS / 48_000 / (1 + ppm * 1e-6)
-    for read in range(1, 24 * HOUR_S * 2):
+    for read in range(1, 6 * HOUR_S * 2):
         position = read * 24_000
         clock.push(position, round(position * step + chance.expovariate(1 / late_ms) * 1e6))
         if read % 20 == 0 and clock.sure:
@@ -51,9 +54,9 @@ def test_the_clock_holds_for_a_day(ppm: int, stamp_ms: float | None) -> None:
                 stamp_ms=1.0,
                 seed=2,
                 losses={61 + 97 * n: 45.0 * n * (-1) ** n for n in range(12)},
-                stalls={103 + 131 * n: 0.15 * n for n in range(13)},
+                stalls={103 + 131 * n: 0.25 * n for n in range(8)},
             ),
-            HOUR_S // 2,
+            HOUR_S // 3,
         ),
     ],
     ids=["warm and cold", "leaps and stalls"],
@@ -177,8 +180,8 @@ def tones_of(samples: array[float]) -> list[Tone]:
 )
 def test_the_correction_cannot_be_heard(device: MadeUp, bits: int) -> None:
     """A thousandth off is less than two hundredths of a semitone; the ear tells five at best."""
-    out = tone_through(device, 20, bits)
-    finding, known = (tones_of(out[begin * SAMPLE_RATE_HZ : end * SAMPLE_RATE_HZ]) for begin, end in ((9, 12), (15, 19)))
+    out = tone_through(device, 18, bits)
+    finding, known = (tones_of(out[begin * SAMPLE_RATE_HZ : end * SAMPLE_RATE_HZ]) for begin, end in ((9, 11), (15, 17)))
     assert max(abs(tone.pitch_ppm) for tone in finding) < 1100
     assert max(abs(tone.pitch_ppm) for tone in known) < 60
     assert max(tone.noise_db for tone in known) < -60
