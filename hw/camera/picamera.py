@@ -66,7 +66,8 @@ class PiCamera:
             raise CameraError(f"{self.name}: this board has no H.264 block, so its cameras cannot encode; choose another encoder")
         if exposure_us is not None and exposure_us > 1_000_000 // fps:
             raise CameraError(f"{self.name}: an exposure of {exposure_us} us is longer than a picture lasts at {fps} a second")
-        self._mapped = self._request = None
+        self._mapped: Any = None
+        self._request: Any = None
         try:
             self._camera = open_camera(number) if open_camera else _picamera2().Picamera2(number)
         except (ImportError, RuntimeError, IndexError, OSError) as error:
@@ -123,22 +124,26 @@ class PiCamera:
         self.name += f" {camera.camera_properties.get('Model', '')}".rstrip()
 
     def _frame(self) -> Frame:
-        self._give_back()
         try:
+            self._give_back()
             self._request = request = self._camera.capture_request(wait=self._patience_s)
+            capture_ns = on_monotonic(request.get_metadata()["SensorTimestamp"])
+            self._mapped = mapped = _picamera2().MappedArray(request, "main", reshape=False, write=False)
+            pixels = mapped.__enter__().array
         except TimeoutError:
             raise self._silent() from None
-        capture_ns = on_monotonic(request.get_metadata()["SensorTimestamp"])
-        self._mapped = mapped = _picamera2().MappedArray(request, "main", reshape=False, write=False)
-        return Frame(self._count.push(capture_ns), self._picture(mapped.__enter__().array), capture_ns)
+        except (RuntimeError, KeyError) as error:
+            raise CameraError(f"{self.name}: {_sentence(error)}") from None
+        return Frame(self._count.push(capture_ns), self._picture(pixels), capture_ns)
 
     def _give_back(self) -> None:
         """The picture of the last read lies in the camera's own memory, which it wants for the next ones."""
-        if self._mapped is not None:
-            self._mapped.__exit__(None, None, None)
-        if self._request is not None:
-            self._request.release()
+        mapped, request = self._mapped, self._request
         self._mapped = self._request = None
+        if mapped is not None:
+            mapped.__exit__(None, None, None)
+        if request is not None:
+            request.release()
 
     def _picture(self, pixels: Any) -> VideoFrame:
         """Where it lies. Only where FFmpeg's frames cannot be laid over the camera's rows it is copied."""

@@ -57,7 +57,7 @@ def test_a_camera_that_gives_no_more_requests_ends_in_an_error() -> None:
     camera = opened(640, 480)
     camera.read()
     camera._camera.camera.stop()  # libcamera's own, behind the back of picamera2
-    with pytest.raises(CameraError, match="no picture for 2 seconds; is its cable seated"):
+    with pytest.raises(CameraError, match=r"Failed to queue request|no picture for 2 seconds"):
         all(camera.read() for _ in itertools.count())
     camera.close()
 

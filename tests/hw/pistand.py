@@ -38,6 +38,7 @@ class Sensor:
         self.asleep_ns = 0  # how far CLOCK_BOOTTIME is ahead
         self.numpy = False
         self.stopped_after: int | None = None  # pictures; then no more requests, and `stop` never returns
+        self.fails = False  # libcamera stops by itself
         self.used: Camera | None = None
         self.asked: dict[str, Any] = {}
         self.transform: Any = None
@@ -62,6 +63,8 @@ class Request:
         if self._count < 0:
             raise RuntimeError("CompletedRequest: lock now has negative ref_count")
         self._camera.free += 1
+        if self._camera.sensor.fails:
+            raise RuntimeError("Failed to queue request: Permission denied")
 
 
 class MappedArray:

@@ -196,6 +196,15 @@ def test_a_camera_that_stops_ends_in_an_error_and_is_not_waited_for(
         PiCamera(0, 64, 48, 60)
 
 
+def test_a_camera_that_libcamera_stopped(sensor: Sensor) -> None:
+    camera = PiCamera(0, 64, 48, 60)
+    camera.read()
+    sensor.fails = True
+    with pytest.raises(CameraError, match=r"^CSI camera 0 imx708, .*: Failed to queue request: Permission denied"):
+        camera.read()
+    camera.close()
+
+
 def test_one_that_was_closed_opens_again(sensor: Sensor) -> None:
     camera = PiCamera(0, 64, 48, 30)
     camera.read()
