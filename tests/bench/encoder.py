@@ -56,6 +56,7 @@ def run(seconds: float | None, repeats: int | None, only: str) -> Report:
     say("")
     for key, found in shares.items():
         _row(table, report.bars, key, found, others[key])
+    report.tables.append(_ratios(shares))
     report.notes = [
         "User and system time of the encoding alone, of all its threads, paced to real time: pictures lie in memory, start-up excluded.",
         "ffmpeg reads the same pictures raw from a file; what it spends on reading them without encoding was measured too, and taken off.",
@@ -73,6 +74,16 @@ def _row(table: Table, bars: list[Bar], key: Key, found: list[float], more: tupl
     runs = ", ".join(f"{one:.1f}" for one in found)
     table.rows.append([shown, preset, who, percent, runs, p50, p99, bps / MBIT, busy, verdict])  # type: ignore[list-item, operator]
     bars.append(Bar(f"{shown}, {preset}", who, percent, "% of a core", who == "ours"))
+
+
+def _ratios(shares: dict[Key, list[float]]) -> Table:
+    """In one run both are slowed down alike, so this holds on a busy machine, too."""
+    table = Table("Ours as a multiple of ffmpeg's", ["pictures", "preset", "multiple"])
+    for shown, preset in dict.fromkeys(key[:2] for key in shares):
+        both = [shares.get((shown, preset, who)) for who in ("ours", "ffmpeg")]
+        if both[0] and both[1]:
+            table.rows.append([shown, preset, min(both[0]) / min(both[1])])
+    return table
 
 
 def _sources() -> Iterator[tuple[str, Iterator[av.VideoFrame]]]:
