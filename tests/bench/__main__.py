@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.bench.processes import BenchError, load
 from tests.bench.report import Report, drawing, machine
 
-NAMES = ("latency", "cpu", "start", "fec", "srt", "fanout", "wire", "recovery", "api", "encoder", "box")
+NAMES = ("latency", "cpu", "start", "fec", "srt", "fanout", "wire", "recovery", "api", "encoder", "box", "adapt")
 SWITCH_INTERVAL_S = 0.0005  # a thread that takes a time must not wait 5 ms for another
 
 
