@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import msgspec
 
@@ -18,6 +19,7 @@ from firmware.places import Places
 from firmware.rescue import Rescue
 from firmware.secrets import SecretError
 from firmware.status import CaptureStatus, read_snapshot, write_snapshot
+from hw.camera import DEVICES, kind_of
 
 START_NS = 10_000_000_000  # time a camera has to give its first picture
 STALL_NS = 2_000_000_000  # without a picture, and the worker is started anew
@@ -45,15 +47,17 @@ class Captures:
         self._told = (0, 0)  # the worker's pid, and how much less it is to ask of the board
         self._snapshot.unlink(missing_ok=True)
         job = {"flow": flow, "camera": camera, "handoff": str(places.handoff(flow)), "snapshot": str(self._snapshot)}
-        self.worker = Child(
-            f"camera of {flow}", "firmware.capture.worker", lambda: msgspec.json.encode(job | {"password": password()}), flow=flow
-        )
+        self.worker = Child(f"camera of {flow}", "firmware.capture.worker", lambda: self._job(job, password()), flow=flow)
         slate_job = {"flow": flow, "camera": camera, "slate": str(self.slate)}
         self._slate_maker = Child(f"slate of {flow}", "firmware.capture.slate", lambda: msgspec.json.encode(slate_job), niceness=10)
         self._began_ns: int | None = None
         self._seen = (0, 0, 0)  # pid, frames, attempts to open
         self._advanced_ns = 0
         self._picture_ns: int | None = None  # the newest one
+
+    def _job(self, job: dict[str, Any], password: str) -> bytes:
+        """With what the worker before said last: it stands until there is a picture."""
+        return msgspec.json.encode(job | {"password": password, "message": self.worker.words})
 
     def keep(self, now_ns: int) -> None:
         try:
@@ -113,6 +117,9 @@ class Captures:
         self._climb(present=status.present if status is not None else True, now_ns=now_ns)
 
     def _climb(self, *, present: bool, now_ns: int) -> None:
+        """A film that cannot be read needs no other port."""
+        if kind_of(self.camera.camera) not in DEVICES:
+            return
         step = self._ladder.look(well=self.live, present=present, now_ns=now_ns)
         if step == "restart":
             self.worker.kill(f"{self.camera.camera} is there and gives no picture")

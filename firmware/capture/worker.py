@@ -57,6 +57,7 @@ class Config(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     handoff: str
     snapshot: str
     password: str = ""
+    message: str = ""  # why there has been no picture so far
 
     def __repr__(self) -> str:
         return f"Config(flow={self.flow!r})"
@@ -79,7 +80,7 @@ class Capture:
         self._bitrate_bps, self._why = config.camera.video_bps, ""
         self._spare, self._why_spare = 0, ""
         self._key_wanted = threading.Event()
-        self._camera_name, self._source, self._message = config.camera.camera, "", ""
+        self._camera_name, self._source, self._message = config.camera.camera, "", config.message
         self._attempts = self._missed = 0
         self._last_number, self._last_ns = -1, 0
         self._pictures: Pictures | None = None
