@@ -253,7 +253,7 @@ class Playout:
                 if ts.pid_of(chunk, at) == self._video_pid:
                     return chunk[at + 3] - 1 & 15
             head = 0
-        return self._counter.get(self._video_pid, 0)
+        return self._counter.get(self._video_pid, 15)
 
     def _take(self, size: int) -> bytes:
         self._queued -= size
