@@ -174,7 +174,10 @@ def test_what_cannot_be_is_said_in_one_sentence(url: str, sentence: str) -> None
         ("pattern?bitrate=fast", "bitrate: write bits a second"),
         ("pattern?bitrate=1", "bitrate: Expected `int` >= 200000"),
         ("pattern?preset=placebo", "preset: Invalid enum value 'placebo'"),
-        ("pattern?colour=1", "colour: unknown parameter of `pattern`; allowed are audio, bitrate, encoder, floor, fps, gop, preset, shape, size, sound"),
+        (
+            "pattern?colour=1",
+            "colour: unknown parameter of `pattern`; allowed are audio, bitrate, encoder, floor, fps, gop, preset, shape, size, sound",
+        ),
         ("udp://192.0.2.1:9", "can be reached from the network"),
         ("udp://:9?allow=everybody", "allow: `everybody` is no CIDR block"),
     ],
