@@ -11,7 +11,8 @@ import pytest
 
 from firmware.capture.slate import loop_pictures, loop_ticks, make_slate, slate_name
 from firmware.model import Camera
-from firmware.wire.playout import Slate
+from firmware.wire.health import Health
+from firmware.wire.playout import Playout, Slate
 
 from ..pictures import packets_of, pictures_of, sound_of
 
@@ -91,3 +92,15 @@ def test_a_configuration_that_is_none_is_refused() -> None:
     made = run({"flow": "show"})
     assert made.returncode == 2
     assert "missing required field `camera`" in made.stderr
+
+
+def test_a_slate_that_plays_before_any_picture_is_a_stream_without_a_fault() -> None:
+    camera = Camera(name="c", width=320, height=180, video_bps=300_000, preset="ultrafast")
+    playout, health = Playout(camera.line_bps, Slate(make_slate("a", camera))), Health()
+    start_ns = 10**12
+    playout.begin(start_ns)
+    for now_ns in range(start_ns, start_ns + 5 * 10**9, 5_000_000):
+        health.push(playout.pop(now_ns), now_ns)
+        health.tick(now_ns)
+    assert playout.picture == "slate"
+    assert not health.faults()
