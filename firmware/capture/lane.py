@@ -48,6 +48,7 @@ DRAIN_MS = 1500.0  # a queue of so long is drained in about the time that it is 
 LOSS_TROUBLE = 0.10  # asked for again, beyond the normal
 SATURATED = 0.93  # carried / sent below this: more is sent than the link takes
 AGAIN_NS = 200_000_000  # until a fall shows: the encoder's pictures; and a round trip and more where acknowledgements stand still
+FRAMES_NS = 100_000_000  # that the encoder takes to follow
 LEAST_STEP = 0.6  # then; for a hole that is not filled yet holds up what came
 SUDDEN = 0.5  # carried / sent: to the floor first
 NOTHING_BPS = 50_000  # carried: an outage, which says nothing of what the path can
@@ -322,6 +323,10 @@ class Lane:
                 self._take_as_normal(path)
             return
         before_bps, self._before_bps = self._before_bps, None
+        if self._now_ns - self._began_ns < AGAIN_NS + FRAMES_NS + 1e6 * self._rtt_ms:  # before the fall could show: a moment's stop
+            self.limit_bps, self._knee_bps, self._trouble_ns = before_bps, 0.0, self._now_ns - self._hold_ns
+            self.why = f"{path.name} stood still for a moment: back to {mbit(before_bps)}"
+            return
         if self._wire_bps < NOTHING_BPS:
             self._knee_bps = 2 * before_bps
             short = self._trouble_ns - self._began_ns < SHORT_NS and self._began_ns - self._returned_ns > SHORT_NS
