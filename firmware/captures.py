@@ -22,12 +22,18 @@ from firmware.status import CaptureStatus, read_snapshot, write_snapshot
 from hw.camera import DEVICES, kind_of
 
 START_NS = 10_000_000_000  # time a camera has to give its first picture
+LONGEST_START_NS = 60_000_000_000  # a board that is slower than that starts nothing: each time in vain, the next has twice as long
 STALL_NS = 2_000_000_000  # without a picture, and the worker is started anew
 TRIED = 8  # attempts to open a camera: two seconds
 BOX_NS = 1_000_000_000  # between two looks at how the board is
 SLATE_AFTER_NS = 1_000_000_000  # let the camera start first: making the slate costs a moment of processor
 
 log = logging.getLogger("pressbox.capture")
+
+
+def start_patience_ns(in_vain: int) -> int:
+    """For the first picture of a worker, after so many that were ended before they gave any."""
+    return min(START_NS << min(in_vain, 8), LONGEST_START_NS)
 
 
 class Captures:
@@ -53,6 +59,7 @@ class Captures:
         self._began_ns: int | None = None
         self._seen = (0, 0, 0)  # pid, frames, attempts to open
         self._advanced_ns = 0
+        self._in_vain = 0  # starts of the worker that gave no picture, one after the other
         self._picture_ns: int | None = None  # the newest one
 
     def _job(self, job: dict[str, Any], password: str) -> bytes:
@@ -109,9 +116,12 @@ class Captures:
             if seen[1] != self._seen[1]:
                 self._picture_ns = now_ns
             self._seen, self._advanced_ns = seen, now_ns
-        patience_ns = STALL_NS if seen[1] else START_NS
+        if seen[1]:
+            self._in_vain = 0
+        patience_ns = STALL_NS if seen[1] else start_patience_ns(self._in_vain)
         if process is not None and now_ns - max(self._advanced_ns, self.worker.mute_ns) > patience_ns:
             self.worker.kill(f"no picture from {self.camera.camera} for {patience_ns // 1_000_000_000} s")
+            self._in_vain += not seen[1]
             self._advanced_ns = now_ns
         self.live = self._picture_ns is not None and now_ns - self._picture_ns < STALL_NS
         self._climb(present=status.present if status is not None else True, now_ns=now_ns)
