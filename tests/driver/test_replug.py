@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -24,12 +24,13 @@ from tests.driver.linux import modprobe
 from tests.driver.test_usbcamera import FPS, HEIGHT, WIDTH, ramp
 from tests.driver.usbcamera import SERIAL, UsbCamera
 from tests.lab.analyse import analyse
-from tests.lab.programs import Program
+from tests.lab.programs import Program, wait_until
 from tests.lab.recorder import Recorder
 
+T = TypeVar("T")
 TIMES = int(os.environ.get("PRESSBOX_REPLUGS", "50"))
 BY_NAME = Path(f"/dev/v4l/by-id/usb-Pressbox_Test_camera_{SERIAL}-video-index0")  # the same whichever number it gets
-PATIENCE_S = 120.0
+PATIENCE_S = 240.0
 
 
 @pytest.fixture
@@ -54,6 +55,9 @@ class Box:
         Service(places).create(parse_flow({"name": "show", "sources": [source | quick], "outputs": [output]}), start=True)
         self.program = Program.pressbox(places, "run", "--no-web")
 
+    def wait(self, happened: Callable[[], T], what: str) -> T:
+        return wait_until(happened, PATIENCE_S, what, [self.program])  # type: ignore[no-any-return]
+
     def picture(self) -> str | None:
         status = read_snapshot(self._places.snapshot("show"), FlowStatus)
         return status.picture if status and not status.stale else None
@@ -63,22 +67,22 @@ class Box:
         return capture.frames if capture else 0
 
 
-def test_pulled_and_put_back(camera: UsbCamera, places: Places, wait_for: WaitFor, record_property: Any) -> None:
+def test_pulled_and_put_back(camera: UsbCamera, places: Places, record_property: Any) -> None:
     slate_s, live_s, silences_s = [], [], []
     with Recorder() as recorder:
         box = Box(places, recorder)
         with box.program:
-            wait_for(lambda: box.picture() == "live" and box.frames() > 5, PATIENCE_S, f"a picture\n{box.program}")
-            wait_for(lambda: any(places.slates.glob("*.ts")), PATIENCE_S, "the slate")
+            box.wait(lambda: box.picture() == "live" and box.frames() > 5, "a picture")
+            box.wait(lambda: any(places.slates.glob("*.ts")), "the slate")
             for turn in range(TIMES):
                 pulled_s = time.monotonic()
                 camera.unplug()
-                wait_for(lambda: box.picture() == "slate", PATIENCE_S, f"slate, turn {turn}\n{box.program}")
+                box.wait(lambda: box.picture() == "slate", f"slate, turn {turn}")
                 slate_s.append(time.monotonic() - pulled_s)
-                wait_for(lambda: not BY_NAME.exists(), PATIENCE_S, "the node is gone")
+                box.wait(lambda: not BY_NAME.exists(), "the node is gone")
                 camera.plug()
-                first_s = wait_for(lambda: camera.first_ns, PATIENCE_S, f"somebody asks for pictures, turn {turn}\n{box.program}") / 1e9
-                wait_for(lambda: box.picture() == "live", PATIENCE_S, f"a picture again, turn {turn}\n{box.program}")
+                first_s = box.wait(lambda: camera.first_ns, f"somebody asks for pictures, turn {turn}") / 1e9
+                box.wait(lambda: box.picture() == "live", f"a picture again, turn {turn}")
                 live_s.append(time.monotonic() - first_s)
                 silences_s.append(recorder.longest_silence_s(pulled_s))
         stream = analyse(b"".join(recorder.datagrams))
