@@ -48,6 +48,7 @@ DRAIN_MS = 1500.0  # a queue of so long is drained in about the time that it is 
 LOSS_TROUBLE = 0.10  # asked for again, beyond the normal
 SATURATED = 0.93  # carried / sent below this: more is sent than the link takes
 AGAIN_NS = 200_000_000  # until a fall shows: the encoder's pictures; and a round trip and more where acknowledgements stand still
+OBEYED = 1.3
 FRAMES_NS = 100_000_000  # that the encoder takes to follow
 LEAST_STEP = 0.6  # then; for a hole that is not filled yet holds up what came
 SUDDEN = 0.5  # carried / sent: to the floor first
@@ -250,7 +251,9 @@ class Lane:
     @property
     def _is_noise(self) -> bool:
         """Loss without a queue: the link is noisy, or somebody polices its rate."""
-        return self._queue_ms <= self._allowed_ms and self._rtt_ms - (self._least_rtt_ms or 0) - self._normal_ms < self._allowed_ms / 3
+        return self._queue_ms <= self._allowed_ms and self._rtt_ms - (self._least_rtt_ms or 0) - self._normal_ms < max(
+            self._allowed_ms / 3, LEAST_QUEUE_MS
+        )
 
     @property
     def _left_over_bps(self) -> float:
@@ -284,7 +287,7 @@ class Lane:
 
     def _prove(self, path: Path) -> None:
         """Trouble that less bitrate does not cure is none of ours: it becomes the normal."""
-        if self._before_bps is None or self._now_ns - self._fell_ns < 2 * AGAIN_NS + 1.5e6 * self._rtt_ms:
+        if self._before_bps is None or self._now_ns - self._fell_ns < 2 * AGAIN_NS + 1.5e6 * self._rtt_ms or not self._is_obeyed(path):
             return
         if self._proof is None:
             self._proof = self._now_ns, self._queue_ms, self._worst_loss
@@ -303,6 +306,11 @@ class Lane:
             return
         self._take_as_normal(path)
 
+    def _is_obeyed(self, path: Path) -> bool:
+        """Whether no more is sent than it says. Where another path leads, it is not, and a fall proves nothing."""
+        wire_bps = line_bps(int(self.limit_bps), self._audio_bps) * (1 + path.fec_share)
+        return self._sent_bps < OBEYED * wire_bps
+
     def _take_as_normal(self, path: Path) -> None:
         was_late = self._all_late
         self._normal_ms += max(self._queue_ms, 0.0)
@@ -319,11 +327,12 @@ class Lane:
         """The queue is drained. What was carried is known; an outage said nothing of that."""
         assert self._before_bps is not None  # noqa: S101
         if self._is_noise and self._loss > 0.5 * self._worst_loss > 0.5 * LOSS_TROUBLE:  # it ended by chance
-            if self._now_ns - self._fell_ns > 2 * WINDOW_NS + 1.5e6 * self._rtt_ms:
+            if self._now_ns - self._fell_ns > 2 * WINDOW_NS + 1.5e6 * self._rtt_ms and self._is_obeyed(path):
                 self._take_as_normal(path)
             return
         before_bps, self._before_bps = self._before_bps, None
-        if self._now_ns - self._began_ns < AGAIN_NS + FRAMES_NS + 1e6 * self._rtt_ms:  # before the fall could show: a moment's stop
+        shown_ns = AGAIN_NS + FRAMES_NS + 1e6 * min(self._rtt_ms, 200)
+        if self._worst_loss <= LOSS_TROUBLE and self._now_ns - self._began_ns < shown_ns:  # before the fall could show: a moment's stop
             self.limit_bps, self._knee_bps, self._trouble_ns = before_bps, 0.0, self._now_ns - self._hold_ns
             self.why = f"{path.name} stood still for a moment: back to {mbit(before_bps)}"
             return
