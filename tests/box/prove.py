@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from . import changes, drifting, entitled, erasures, kills, paths, recipe, rotations, ways
+from . import changes, drifting, entitled, erasures, kills, narrows, paths, recipe, rotations, ways
 from .proof import Bench, Figures, health, judged, unharmed
 
 PCR_MS, PCR_NS = 40, 500  # TR 101 290, 2.3a and 2.4
@@ -39,6 +39,7 @@ PROOFS: dict[str, Callable[[argparse.Namespace], Figures]] = {
     "cables": ways.cables,
     "leases": ways.leases,
     "blackhole": ways.blackhole,
+    "narrows": narrows.narrows,
     "fec-ideal": erasures.fec_ideal,
     "fec-pair-simulated": erasures.fec_pair_simulated,
     "burst": erasures.burst,
