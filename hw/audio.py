@@ -38,6 +38,8 @@ class Microphone:
 
     def __init__(self, device: str, first: int | None = None) -> None:
         """`first` is the index of the sample that is to come first, where sound goes on from another source."""
+        import av  # noqa: F401 - before the device begins: it takes longer than its buffer lasts on a small board
+
         matched = TEXT.fullmatch(device)
         if not matched:
             raise SoundError(f"microphone `{device}` is not known; {ALLOWED}")

@@ -45,9 +45,9 @@ class Loopback:
             self._player = None
 
     def shift(self, ppm: int) -> None:
-        """The card's clock runs so much faster; the driver does steps of 10 ppm."""
+        """The card's clock runs so much faster. The driver is told how much longer its seconds are, in steps of 10 ppm."""
         name = "iface=PCM,name=PCM Rate Shift 100000,device=1"
-        subprocess.run(["amixer", "-q", "-c", "Loopback", "cset", name, str(100_000 + ppm // 10)], check=True)
+        subprocess.run(["amixer", "-q", "-c", "Loopback", "cset", name, str(100_000 - ppm // 10)], check=True)
 
     def unplug(self) -> None:
         self.stop()
