@@ -50,28 +50,14 @@ def units(vivid: Vivid) -> Iterator[Vivid]:
 
 
 @pytest.fixture(scope="module")
-def media(units: Vivid, wait_for: WaitFor) -> Vivid:
+def media(units: Vivid) -> Vivid:
     run("systemctl", "start", "pressbox-media")
-    camera = Camera(name="camera", camera=f"v4l2:{units.path}", width=320, height=180, fps=10, video_bps=500_000)
-    run("pressbox", "flow", "create", "-", "--start", told=dump_flow(Flow(name="show", sources=[camera])).decode())
     return units
 
 
 def open_within(unit: str, node: str) -> str:
     """What a process in the cgroup of that service gets when it opens a node; root, so that only the cgroup says no."""
     return run("sh", "-c", f"echo $$ > {CGROUPS}/{unit}.service/cgroup.procs && exec 3<>{node} && echo opened", check=False).strip()
-
-
-def test_a_camera_of_the_kernel_through_the_sandbox(media: Vivid, wait_for: WaitFor) -> None:
-    def frames() -> int:
-        capture = read_snapshot(PLACES.capture_snapshot("show"), CaptureStatus)
-        return capture.frames if capture and not capture.message else 0
-
-    wait_for(lambda: frames() > 20, PATIENCE_S, "twenty pictures")
-    status = read_snapshot(PLACES.snapshot("show"), FlowStatus)
-    assert status is not None
-    assert status.picture == "live", status
-    assert run("systemctl", "show", "--value", "--property=NRestarts", "pressbox-media").strip() == "0"
 
 
 @pytest.mark.parametrize("node", ["/dev/vda", "/dev/kmsg", "/dev/mem", "/dev/rtc0", "/dev/watchdog0", "/dev/uinput", "/dev/ttyS0"])
@@ -107,3 +93,19 @@ def test_memory_and_processes_are_bounded_where_they_are_to_be(media: Vivid) -> 
     assert Path(f"/proc/{main}/oom_score_adj").read_text().strip() == "-500"
     limits = Path(f"/proc/{main}/limits").read_text()
     assert re.search(r"^Max core file size +0 ", limits, re.MULTILINE)
+
+
+def test_a_camera_of_the_kernel_through_the_sandbox(media: Vivid, wait_for: WaitFor) -> None:
+    """Last, for it is the only one that wants a guest that keeps up."""
+    camera = Camera(name="camera", camera=f"v4l2:{media.path}", width=320, height=180, fps=10, video_bps=500_000)
+    run("pressbox", "flow", "create", "-", "--start", told=dump_flow(Flow(name="show", sources=[camera])).decode())
+
+    def frames() -> int:
+        capture = read_snapshot(PLACES.capture_snapshot("show"), CaptureStatus)
+        return capture.frames if capture and not capture.message else 0
+
+    def is_live() -> bool:
+        status = read_snapshot(PLACES.snapshot("show"), FlowStatus)
+        return status is not None and status.picture == "live"
+
+    wait_for(lambda: frames() > 20 and is_live(), PATIENCE_S, "twenty pictures, on air")
