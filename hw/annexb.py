@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hw.encoder import pts_90k
-from hw.frame import AccessUnit
+from hw.frame import AccessUnit, pts_90k
 from hw.h264 import AUD, IDR, PPS, SPS, nals, parameter_sets
 
 CLOCK = Fraction(1, 90_000)

@@ -20,6 +20,11 @@ def samples_at(clock_ns: int) -> int:
     return clock_ns * SAMPLE_RATE_HZ // 1_000_000_000
 
 
+def pts_90k(capture_ns: int) -> int:
+    """CLOCK_MONOTONIC as the stream counts it, not wrapped."""
+    return capture_ns * 9 // 100_000
+
+
 @dataclass(slots=True)
 class Sound:
     """Stereo sound of any length, 32-bit float. `first` is the index of the first sample, see `samples_at`."""

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 from firmware.recording import MB, Recording
+from firmware.secrets import sync_folder
 
 SUFFIX = ".ts"
 
@@ -42,7 +43,7 @@ class Segments:
             except FileExistsError:
                 continue
             self.path = path
-            _sync_folder(self.folder)
+            sync_folder(self.folder)
             return
         raise FileExistsError(17, "a hundred segments of the same second are there", str(self.folder))
 
@@ -98,12 +99,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _sync_folder(folder: Path) -> None:
-    """So that the name of a new file outlives a power cut as well."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)

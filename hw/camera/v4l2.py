@@ -21,8 +21,7 @@ from hw.annexb import Whole
 from hw.camera import CameraError
 from hw.camera.edid import BLOCK, edid
 from hw.camera.modes import KINDS, Mode, Pixel, choose, fraction, modes_of
-from hw.encoder import pts_90k
-from hw.frame import AccessUnit, Coded, Frame
+from hw.frame import AccessUnit, Coded, Frame, pts_90k
 from hw.planes import copied_out
 from hw.v4l2queue import Capabilities, Device, Picture, Queue, capabilities, control, events, set_control, set_format, subscribe
 

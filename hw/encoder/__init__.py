@@ -28,10 +28,6 @@ class Encoder(Protocol):
     def close(self) -> None: ...
 
 
-def pts_90k(capture_ns: int) -> int:
-    return capture_ns * 9 // 100_000
-
-
 INSTEAD = "instead of"  # how the reason begins where software runs in place of hardware that failed
 
 Kind = Literal["auto", "x264", "v4l2m2m", "jetson", "camera"]

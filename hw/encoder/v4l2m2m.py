@@ -20,8 +20,8 @@ from pathlib import Path
 
 from hw import h264, v4l2
 from hw.annexb import Whole
-from hw.encoder import EncoderError, pts_90k
-from hw.frame import AccessUnit, Frame
+from hw.encoder import EncoderError
+from hw.frame import AccessUnit, Frame, pts_90k
 from hw.planes import RAW, copy_in
 from hw.v4l2queue import Device, Picture, Queue, Taken, capabilities, control, pixel_formats, set_control, set_format
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from hw.encoder import EncoderError, pts_90k
-from hw.frame import AccessUnit, Frame
+from hw.encoder import EncoderError
+from hw.frame import AccessUnit, Frame, pts_90k
 
 CLOCK = Fraction(1, 90_000)
 VBV_MS = 120
