@@ -14,6 +14,7 @@ import msgspec
 import msgspec.inspect
 from msgspec import Meta, field
 
+from firmware.capture.lane import line_bps
 from firmware.recording import Recording
 
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
@@ -98,8 +99,8 @@ class Camera(End, kw_only=True, tag="camera"):
 
     @property
     def mux_bps(self) -> int:
-        """Rate of the constant-rate transport stream: video + 8 %, audio + 30 % (TS and PES headers), 100 kb/s of tables and PCR."""
-        return (self.video_bps * 108 + self.audio_bps * 130) // 100 + 100_000
+        """Rate of the constant-rate transport stream."""
+        return line_bps(self.video_bps, self.audio_bps)
 
 
 class Srt(End, kw_only=True):
