@@ -37,11 +37,12 @@ def units(vivid: Vivid) -> Iterator[Vivid]:
     program.mkdir(exist_ok=True)
     for package in ("appliance", "firmware", "hw"):
         shutil.copytree(CHECKOUT / package, program / package, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    # udevd is started anew, for it does not see a group that was made after its rules were read
     for command in (
         ["systemd-sysusers"],
         ["systemd-tmpfiles", "--create"],
         ["systemctl", "daemon-reload"],
-        ["udevadm", "control", "--reload"],
+        ["systemctl", "restart", "systemd-udevd"],
     ):
         run(*command, check=False)
     vivid.ctl("-i", "0")
