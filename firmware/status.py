@@ -134,6 +134,7 @@ class CaptureStatus(msgspec.Struct, kw_only=True):
     spared: str = ""  # why less is asked of the board, where it is
     encode_ms: float = 0.0  # median of the last seconds
     attempts: int = 0  # to open a camera that could not be opened or fell silent
+    loaded: bool = False  # the libraries, which takes a slow board half a minute; from now on the camera is to blame
     present: bool = True  # the camera's device is there
     picture: Literal["moving", "black", "frozen", "none"] = "none"
     sound: Literal["heard", "silent", "none"] = "none"

@@ -82,6 +82,7 @@ class Capture:
         self._key_wanted = threading.Event()
         self._camera_name, self._source, self._message = config.camera.camera, "", config.message
         self._attempts = self._missed = 0
+        self._loaded = False
         self._last_number, self._last_ns = -1, 0
         self._pictures: Pictures | None = None
         self._sounds: Sounds | None = None
@@ -97,6 +98,7 @@ class Capture:
         self._pictures = pictures = Pictures(wanted)
         self._sounds = sounds = Sounds(wanted)
         aac, mux = Aac(wanted.audio_bps), Mux()
+        self._loaded = True
         while True:
             camera = None
             try:
@@ -139,6 +141,7 @@ class Capture:
             why_bitrate=self._why,
             spared=self._why_spare if self._spare else "",
             attempts=self._attempts,
+            loaded=self._loaded,
             present=is_present(self._wanted.camera),
             message=self._message,
         )
