@@ -124,13 +124,14 @@ class Captures:
             self._in_vain += not seen[1]
             self._advanced_ns = now_ns
         self.live = self._picture_ns is not None and now_ns - self._picture_ns < STALL_NS
-        self._climb(blamed=status is not None and status.present and status.loaded, now_ns=now_ns)
+        if status is not None and status.loaded:
+            self._climb(present=status.present, now_ns=now_ns)
 
-    def _climb(self, *, blamed: bool, now_ns: int) -> None:
-        """`blamed`: a camera that is there, and a worker that has loaded. A film that cannot be read needs no other port."""
+    def _climb(self, *, present: bool, now_ns: int) -> None:
+        """A film that cannot be read needs no other port."""
         if kind_of(self.camera.camera) not in DEVICES:
             return
-        step = self._ladder.look(well=self.live, present=blamed, now_ns=now_ns)
+        step = self._ladder.look(well=self.live, present=present, now_ns=now_ns)
         if step == "restart":
             self.worker.kill(f"{self.camera.camera} is there and gives no picture")
         elif step is not None and self._rescue is not None:
