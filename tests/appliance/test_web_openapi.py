@@ -15,7 +15,10 @@ from firmware.places import Places
 
 from .boxes import on_air, received
 
-FOR_PEOPLE = {"/", "/live", "/flows/{name}/metrics", "/static/{filename}"}
+FOR_PEOPLE = {
+    *("/", "/live", "/flows/{name}/metrics", "/static/{filename}"),
+    *("/lights", "/lights/live", "/lights.css", "/lights/identify"),
+}
 DOCUMENT = document()
 
 

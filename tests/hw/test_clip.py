@@ -116,7 +116,7 @@ def test_two_passes_of_a_film_have_the_length_they_should(film: FilmFile, name: 
 
 def test_the_shape_is_kept_with_black_beside_it(film: FilmFile) -> None:
     source = Film(str(film("bikes.mp4"))).at(0)  # 640 x 272
-    fitted = Fit(1280, 720, 1.0)(source)
+    fitted = Fit(1280, 720)(source)
     plane = fitted.planes[0]
     pixels = bytes(plane)
     rows = [max(pixels[y * plane.line_size : y * plane.line_size + 1280]) for y in range(720)]
