@@ -123,7 +123,7 @@ def test_the_shape_is_kept_with_black_beside_it(film: FilmFile) -> None:
     assert (fitted.width, fitted.height) == (1280, 720)
     assert set(rows[:88]) == set(rows[-88:]) == {16}
     assert min(rows[90:630]) > 16
-    assert Fit(640, 272, 1.0)(source).width == 640
+    assert Fit(640, 272)(source).width == 640
 
 
 def test_a_file_without_sound_gives_silence(film: FilmFile) -> None:

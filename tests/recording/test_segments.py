@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -35,8 +36,12 @@ def filmed(pictures: int, gop_ms: int = 1000) -> list[bytes]:
 
 
 def pictures_in(path: Path) -> int:
-    with av.open(str(path)) as container:
-        return sum(1 for _ in container.decode(video=0))
+    """Until its end, or to where it was cut off."""
+    count = 0
+    with av.open(str(path)) as container, suppress(av.FFmpegError):
+        for _ in container.decode(video=0):
+            count += 1
+    return count
 
 
 def segments_of(folder: Path, **settings: int) -> Segments:
