@@ -6,8 +6,8 @@
 The capture worker delivers transport packets without stuffing, a frame at a time. Here they are laid on a line of
 packet positions at `rate_bps`: position p leaves `p * 1504 / rate` seconds after the start and every PCR says just
 that, so PCR is exact by construction, and the wire is smooth. Null packets fill what the queue leaves empty. When the
-camera falls silent the slate plays on the same PIDs; continuity counters are renumbered, so that they run on through
-every change of feed.
+camera falls silent the slate plays on the same PIDs. Continuity counters are given here, so that they run on through every
+change of feed, and where the capture worker had to drop a list.
 
 Without stuffing (`stuffed=False`) the line is faster than the stream and its empty slots are not sent: each picture leaves
 at once at the line's rate, about a frame's time sooner, as a stream of variable rate. PCR still says when a position leaves.
@@ -107,7 +107,6 @@ class Playout:
         self._queue: deque[bytes] = deque()  # whole packets, cut as they came
         self._queued = 0  # bytes in the queue
         self._head = 0  # bytes of the queue's first entry that are gone
-        self._counter_shift: dict[int, int] = {}  # by PID, since the last change of feed
         self._counter: dict[int, int] = {}  # last one queued, by PID
         self._live_ns: int | None = None
         self._wait_for_key = True
@@ -158,10 +157,8 @@ class Playout:
             return
         if self._wait_for_key and not self._has_key_picture(packets):
             return
-        if self.picture != "live" or self._wait_for_key:
-            self._counter_shift.clear()
-            self.picture = "live"
-            self._wait_for_key = False
+        self.picture = "live"
+        self._wait_for_key = False
         if self._start_ns is None:
             self._start_ns = now_ns
         self._append(packets, self._start_ns, now_ns)
@@ -233,8 +230,6 @@ class Playout:
             if not packet:
                 continue
             counter = self._counter[pid] = self._counter[pid] + 1 & 15
-            if pid in self._counter_shift:
-                self._counter_shift[pid] += 1
             again += packet[:3] + bytes((packet[3] & 0xF0 | counter,)) + packet[4:]
         return again
 
@@ -277,7 +272,7 @@ class Playout:
             self._pcr_due = self._slot * SLOT_PACKETS
         data = bytearray(packets)
         dropped: list[int] = []
-        shifts, counters = self._counter_shift, self._counter
+        counters = self._counter
         for at in range(0, len(data), ts.PACKET):
             control = data[at + 3]
             if not control & 0x10:
@@ -287,11 +282,7 @@ class Playout:
             if control & 0x20 and data[at + 4] >= 7 and data[at + 5] & 0x10:
                 data[at + 5] &= 0xEF
                 data[at + 6 : at + 12] = b"\xff" * 6
-            shift = shifts.get(pid)
-            if shift is None:
-                shift = shifts[pid] = (counters.get(pid, 15) + 1 - control) & 15
-            counter = (control + shift) & 15
-            counters[pid] = counter
+            counters[pid] = counter = counters.get(pid, 15) + 1 & 15
             data[at + 3] = control & 0xF0 | counter
             if pid == psi.PAT_PID or pid in self._tables:
                 self._keep_table(pid, bytes(data[at : at + ts.PACKET]))
@@ -331,8 +322,6 @@ class Playout:
             unit = self.slate.units[self._unit]
             if self._loop_ns + unit.at_ns > now_ns:
                 return
-            if self._unit == 0:
-                self._counter_shift.clear()
             stamped = self.slate.stamped(unit, (self._loop_ns - SLATE_DELAY_NS) * 9 // 100_000)
             self._append(stamped, self._start_ns, now_ns)
             self._unit += 1

@@ -107,6 +107,16 @@ def test_constant_rate_exact_pcr_and_all_content():
     assert len(sent) == 20 * len(fed)
 
 
+def test_a_list_that_the_capture_worker_had_to_drop_leaves_no_hole_in_the_counters():
+    """The machine stood still and the socket was full: the next list is a key picture."""
+    fed = lists(Capture(), 0, 4 * S)
+    left = [one for number, one in enumerate(fed) if number % 30 < 23]
+    datagrams = [d for _, d in play(Playout(RATE), left, 4 * S)]
+    check(datagrams)
+    sent = [p for p in ts.packets(b"".join(datagrams)) if ts.pid_of(p, 0) in (VIDEO, AUDIO) and ts.pcr_of(p, 0) is None]
+    assert len(sent) == 20 * len(left)
+
+
 @pytest.mark.parametrize("rate_bps", [333_333, 1_000_000, 5_555_555, 20_000_001])
 def test_odd_rates_keep_pcr_exact(rate_bps):
     playout = Playout(rate_bps)
