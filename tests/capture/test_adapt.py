@@ -114,7 +114,7 @@ def test_a_link_that_stays_too_slow_is_used_without_swinging(mbit: float, queue_
     later = found.bps(20, 80)
     assert sum(later) / len(later) > 0.4 * fits  # with a queue of 30 ms; 0.9 with 400
     falls = sum(b < 0.95 * a for a, b in itertools.pairwise(later))
-    assert falls <= 2 * MOST_FALLS
+    assert falls <= 3 * MOST_FALLS, "a fall may take some steps"
 
 
 def of(trace: Trace, latency_ms: int) -> tuple[Run, Run]:
