@@ -32,6 +32,7 @@ T = TypeVar("T")
 
 BUFFERS = 4
 SILENCE_S = 2.0
+LOOK_S = 1.0  # between two looks at what is plugged in: not every driver tells when that changes
 SECOND_NS = 1_000_000_000
 CLOCK = Fraction(1, 90_000)
 NO_SIGNAL = (errno.ENOLINK, errno.ENOLCK, errno.ERANGE)
@@ -76,6 +77,8 @@ class V4l2Camera:
         self._last = -1
         self._shown = -1  # the buffer that is lent
         self._fds: list[int] = []
+        self._has_timings = self._gone = False
+        self._looked_s = 0.0
         self.name, self.fps = self._text, float(fps)
         self._device = self._asked(lambda: open_device(root / path.lstrip("/")))
         self._queue = Queue(self._device, v4l2.CAPTURE)
@@ -165,6 +168,7 @@ class V4l2Camera:
         self._format = set_format(self._device, self._queue.type, Picture(mode.width, mode.height, mode.pixel))
         if self._format.pixel not in KINDS:
             raise CameraError(f"{self._text} gives {self._format.pixel}, which cannot be used")
+        self._has_timings, self._gone, self._looked_s = source is not None, False, time.monotonic()
         interval = source or self._set_rate(mode.interval)
         self._mode = Mode(self._format.pixel, self._format.width, self._format.height, interval)
         self.fps, self.name = self._mode.fps, f"{kind_of(self._able, source is not None)} {self._able.card}, {self._mode}"
@@ -227,6 +231,8 @@ class V4l2Camera:
     def _read(self) -> Frame | Coded:
         self._give_back()
         until_s = time.monotonic() + SILENCE_S
+        if self._has_changed():
+            self._restart()
         while (left_s := until_s - time.monotonic()) > 0:
             # Without buffers a poll for pictures would say POLLERR at once, again and again.
             ready = self._device.poll(left_s, v4l2.POLLPRI | (v4l2.POLLIN if self._queue.streaming else 0))
@@ -240,6 +246,24 @@ class V4l2Camera:
                 raise CameraError(f"{self._text} broke off: {self._able.card} gives no more pictures")
         why = "gives no picture" if self._queue.streaming else "has no signal"
         raise CameraError(f"{self._text} {why} for {SILENCE_S:g} s: {self._able.card}")
+
+    def _has_changed(self) -> bool:
+        """Of an HDMI input, once a second; that there is nothing must be seen twice."""
+        now_s = time.monotonic()
+        if not self._has_timings or not self._queue.streaming or now_s - self._looked_s < LOOK_S:
+            return False
+        self._looked_s = now_s
+        found, set_now = v4l2.DvTimings(), v4l2.DvTimings()
+        self._device.ioctl(v4l2.G_DV_TIMINGS, set_now)
+        try:
+            self._device.ioctl(v4l2.QUERY_DV_TIMINGS, found)
+        except OSError as error:
+            if error.errno not in NO_SIGNAL:
+                raise
+            before, self._gone = self._gone, True
+            return before
+        self._gone = False
+        return bytes(found) != bytes(set_now)
 
     def _restart(self) -> None:
         queue = self._queue

@@ -101,7 +101,7 @@ def test_every_uncompressed_format_shows_the_same_bars(webcam: Vivid) -> None:
     try:
         queue = Queue(device, v4l2.CAPTURE)
         there = {v4l2.fourcc_name(one.pixelformat) for one in pixel_formats(device, v4l2.CAPTURE)}
-        tried = sorted(there & set(RAW))
+        tried = sorted((there & set(RAW)) - {"GREY"})  # which has no colours to compare
         wrong = [pixel for pixel in tried if not shows_bars(one_picture(device, queue, pixel))]
     finally:
         device.close()
@@ -130,10 +130,10 @@ def test_an_hdmi_source_that_changes_size_and_rate_goes_on(hdmi: Vivid, wait_for
         last = frame_of(camera).number
         changed_s = time.monotonic()
         set_source(hdmi, 720, 576)
-        size = wait_for(lambda: (width := frame_of(camera).picture.width) != 640 and width, PATIENCE_S, "the new size")
-        record_property("new_size_after_s", round(time.monotonic() - changed_s, 1))
-        assert (size, round(camera.fps)) == (720, 50)
-        assert "720 x 576" in camera.name
+        wait_for(lambda: frame_of(camera) and round(camera.fps) == 50, PATIENCE_S, "the new rate")
+        record_property("new_rate_after_s", round(time.monotonic() - changed_s, 1))
+        assert "50/s" in camera.name
+        assert frame_of(camera).picture.width == 640, "what was asked for: vivid scales what is plugged in"
         assert frame_of(camera).number > last, "numbers go on"
 
 
