@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -42,6 +43,11 @@ def enter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Enter]:
     yield build
     for room in rooms:
         room.close()
+    wait_until(lambda: not readers(), what="the readers end: one that still closes its device spoils the next test's configuration")
+
+
+def readers() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name.startswith("sound of ")]
 
 
 def hear(microphone: Microphone | Silence, seconds: float) -> list[Sound]:
