@@ -13,7 +13,10 @@ from hw.frame import Frame
 from tests.driver.virtualcamera import open_virtual
 
 pytest.importorskip("libcamera", reason="libcamera's Python is missing here")
-pytestmark = pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning")  # picamera2's own
+pytestmark = [  # picamera2's own: a deprecated call, and a file that it leaves open
+    pytest.mark.filterwarnings("ignore:setDaemon:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 
 
 def opened(width: int, height: int, focus: str = "") -> PiCamera:
