@@ -52,7 +52,3 @@ class Ladder:
             return None
         self._next_ns = now_ns + EVERY_S * SECOND_NS
         return "power-cycle"
-
-    @property
-    def failing_since_ns(self) -> int | None:
-        return self._since_ns

@@ -6,19 +6,19 @@ import json
 import os
 import secrets
 import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from firmware.status import FlowStatus, read_snapshot
 from tests.bench.processes import PRESSBOX, ROOT, BenchError, free_port, running_s
 from tests.bench.report import Report, Table
 
 SECONDS = 20.0
-SETTLE_S = 8.0
+WARM_UP_S = 8.0
 MOST_MB = 40
 NAMES = {  # by the module that runs
     "appliance.cli": "media, their parent",
@@ -31,18 +31,19 @@ NAMES = {  # by the module that runs
     "appliance.webd": "web",
     "appliance.paneld": "panel",
 }
+FILMING = {"firmware.capture.worker", "firmware.flow.worker"}
 CAMERA = {"protocol": "camera", "name": "camera", "width": 1920, "height": 1080, "fps": 30, "video_bps": 6_000_000}
 
 
 def run(seconds: float | None, repeats: int | None, only: str) -> Report:
     report, seconds = Report("box"), seconds or SECONDS
     with TemporaryDirectory(prefix="pb-") as name, box(Path(name)) as (engine, tell):
-        wait_for(engine, "appliance.webd")
-        time.sleep(SETTLE_S)
+        wait_until(engine, lambda: NAMES.keys() - FILMING <= _processes(engine).keys(), "all that runs on an idle box")
+        measure(engine, WARM_UP_S)  # what it takes to start is not what it takes to idle
         idle = measure(engine, seconds)
         on_air(Path(name), tell)
-        wait_for(engine, "firmware.capture.worker")
-        time.sleep(SETTLE_S)
+        wait_until(engine, lambda: any((Path(name) / "state/slates").glob("*.ts")), "the slate is made")
+        wait_until(engine, lambda: on_the_way(Path(name)), "both paths carry the picture")
         busy = measure(engine, seconds)
     table = Table(f"Each process over {seconds:g} s: percent of one processor, and memory of its own (PSS) in MB", ["process"])
     table.columns += ["idle %", "idle MB", "on air %", "on air MB", ""]
@@ -71,14 +72,11 @@ def box(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
 
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "env": environment, "cwd": ROOT}
     engine = subprocess.Popen([*PRESSBOX, "run", "--port", str(free_port())], **quiet)  # type: ignore[call-overload]
-    panel = subprocess.Popen([sys.executable, "-m", "appliance.paneld"], **quiet)  # type: ignore[call-overload]
-    engine.panel = panel
     try:
         yield engine, tell
     finally:
-        for process in (panel, engine):
-            process.terminate()
-            process.wait(20)
+        engine.terminate()
+        engine.wait(20)
 
 
 def on_air(folder: Path, tell: Any) -> None:
@@ -93,17 +91,22 @@ def on_air(folder: Path, tell: Any) -> None:
     tell("flow", "create", "-", "--start", said=json.dumps({"name": "studio", "sources": listen, "outputs": []}))
 
 
-def wait_for(engine: subprocess.Popen[bytes], module: str) -> None:
+def on_the_way(folder: Path) -> bool:
+    status = read_snapshot(folder / "run/box.flow.json", FlowStatus)
+    return status is not None and status.picture == "live" and all(end.confirmed for end in status.outputs)
+
+
+def wait_until(engine: subprocess.Popen[bytes], happened: Callable[[], bool], what: str) -> None:
     until = time.monotonic() + 60
-    while module not in _processes(engine):
+    while not happened():
         if time.monotonic() > until or engine.poll() is not None:
-            raise BenchError(f"{module} did not start")
+            raise BenchError(f"{what}: not within a minute")
         time.sleep(0.1)
 
 
 def _processes(engine: Any) -> dict[str, int]:
     """Pid by module; of several flow workers the first, which is the box's own."""
-    found = {"appliance.cli": engine.pid, "appliance.paneld": engine.panel.pid}
+    found = {"appliance.cli": engine.pid}
     children = subprocess.run(["pgrep", "-P", str(engine.pid)], capture_output=True, text=True, check=False).stdout.split()
     for pid in map(int, children):
         try:
